@@ -1,1 +1,13 @@
-//! (being written)
+//! Containers, pods, IDs, names and their rules. Values only: no I/O, no clock, no randomness.
+
+pub mod container;
+pub mod error;
+pub mod field;
+pub mod id;
+pub mod json;
+pub mod keys;
+pub mod name;
+pub mod pod;
+pub mod record;
+pub mod runtime;
+pub mod status;

@@ -1,0 +1,205 @@
+//! Why an operation was refused. Each variant is a noun and a rule; the errno is chosen elsewhere.
+
+use std::fmt;
+
+use crate::model::id::Id;
+use crate::model::json::JsonError;
+use crate::model::record::Kind;
+
+/// A refusal: bad input or a rule in the way. Nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Nothing of this kind goes by that ID, name or prefix.
+    NoSuch {
+        /// What was looked for.
+        kind: Kind,
+        /// The ID, name or prefix.
+        what: String,
+    },
+    /// A new object's ID belongs to another.
+    IdTaken {
+        /// The ID.
+        id: Id,
+        /// What has it.
+        by: Kind,
+    },
+    /// A new name belongs to another object.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// What has it.
+        by: Kind,
+    },
+    /// Several IDs begin so.
+    AmbiguousPrefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// Other containers depend on this one.
+    HasDependents {
+        /// The container's name.
+        name: String,
+        /// The names of those that depend on it.
+        dependents: Vec<String>,
+    },
+    /// The container runs or is paused.
+    Live {
+        /// The container's name.
+        name: String,
+        /// Its status word.
+        status: &'static str,
+    },
+    /// Every object keeps at least one name.
+    LastName {
+        /// The name.
+        name: String,
+    },
+    /// The pod has containers.
+    PodNotEmpty {
+        /// The pod's name.
+        name: String,
+        /// How many.
+        members: usize,
+    },
+    /// Not a name.
+    BadName {
+        /// The text, shortened.
+        name: String,
+        /// What a name is.
+        rule: &'static str,
+    },
+    /// A document is not the JSON that is due.
+    BadJson(JsonError),
+    /// A byte that no document has in that place.
+    BadByte {
+        /// Its place in what the handle wrote, from 0.
+        at: usize,
+        /// What is due there.
+        rule: &'static str,
+    },
+    /// A document that is not an object.
+    NotAnObject,
+    /// A known key with a value that it cannot have.
+    BadKey {
+        /// The key.
+        key: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// An entry of one value got one that it cannot have.
+    BadValue {
+        /// The entry.
+        entry: &'static str,
+        /// The value, shortened.
+        value: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// The handle was closed before the document was complete.
+    Incomplete {
+        /// How many bytes were dropped.
+        bytes: usize,
+    },
+    /// More bytes than there may be.
+    TooLarge {
+        /// What was written.
+        what: &'static str,
+        /// The most it may have, in bytes.
+        limit: usize,
+    },
+    /// A container names itself as a dependency.
+    DependsOnItself {
+        /// The key that does it.
+        key: &'static str,
+    },
+    /// A dependency with one end in a pod and the other outside it.
+    CrossesPod {
+        /// The key that does it.
+        key: &'static str,
+        /// The container depended on.
+        on: String,
+    },
+    /// A key that never changes.
+    FixedKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// A prefix where only a full ID or an exact name will do.
+    PrefixNotExact {
+        /// The prefix.
+        prefix: String,
+    },
+    /// An entry that is not the user's to make, move, take away or change so.
+    NotYours {
+        /// What was tried.
+        what: &'static str,
+    },
+    /// A write to an entry that only shows.
+    ReadOnly {
+        /// The entry.
+        entry: &'static str,
+    },
+    /// Somebody else changed the entry since this handle read it.
+    Changed,
+    /// The object or name behind the entry or handle is gone.
+    Gone,
+    /// A stored record cannot be read.
+    Undecodable {
+        /// The part of the record.
+        part: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A `control` document with a verb that there is not.
+    UnknownVerb {
+        /// The verb.
+        verb: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NoSuch { kind, what } => write!(f, "no such {kind}: {what}"),
+            Refusal::IdTaken { id, by } => write!(f, "the ID {id} belongs to a {by}"),
+            Refusal::NameTaken { name, by } => write!(f, "the name {name} belongs to a {by}"),
+            Refusal::AmbiguousPrefix { prefix } => write!(f, "several IDs begin with {prefix}"),
+            Refusal::HasDependents { name, dependents } => {
+                write!(f, "container {name} is needed by {}", dependents.join(", "))
+            }
+            Refusal::Live { name, status } => write!(f, "container {name} is {status}"),
+            Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
+            Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
+            Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),
+            Refusal::BadJson(error) => error.fmt(f),
+            Refusal::BadByte { at, rule } => write!(f, "not JSON: at byte {at}, {rule}"),
+            Refusal::NotAnObject => f.write_str("the document is not a JSON object"),
+            Refusal::BadKey { key, rule } => write!(f, "the key {key:?} takes {rule}"),
+            Refusal::BadValue { entry, value, rule } => write!(f, "bad {entry} {value:?}: it takes {rule}"),
+            Refusal::Incomplete { bytes } => {
+                write!(f, "closed in the middle of a document; its {bytes} bytes were dropped")
+            }
+            Refusal::TooLarge { what, limit } => write!(f, "a {what} has {limit} bytes at most"),
+            Refusal::DependsOnItself { key } => write!(f, "{key}: a container cannot depend on itself"),
+            Refusal::CrossesPod { key, on } => {
+                write!(f, "{key}: {on} is not in the same pod; dependencies stay within a pod or outside all")
+            }
+            Refusal::FixedKey { key } => write!(f, "the key {key:?} is fixed when the object is made"),
+            Refusal::PrefixNotExact { prefix } => {
+                write!(f, "{prefix} is a prefix; here a full ID or an exact name is due")
+            }
+            Refusal::NotYours { what } => f.write_str(what),
+            Refusal::ReadOnly { entry } => write!(f, "{entry} cannot be written"),
+            Refusal::Changed => f.write_str("somebody else changed it since this handle read it"),
+            Refusal::Gone => f.write_str("it was removed"),
+            Refusal::Undecodable { part, why } => write!(f, "the stored {part} cannot be read: {why}"),
+            Refusal::UnknownVerb { verb } => write!(f, "there is no verb {verb:?}; there is \"remove\""),
+        }
+    }
+}
+
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Refusal {
+        Refusal::BadJson(error)
+    }
+}

@@ -1,0 +1,245 @@
+//! What the store keeps of each object beside its documents, and what a change touches.
+//!
+//! Every object, name binding and edge has a serial, given once and never again. A head holds what
+//! listings, attributes and one-value entries need, so that those never decode a document; all of it
+//! but identity and times is derived from the documents in one place ([`crate::model::container`],
+//! [`crate::model::pod`]) and checked against them by `check`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::Id;
+use crate::model::status::{Status, StatusCounts};
+
+/// A serial of the store.
+pub type Serial = u64;
+/// Nanoseconds since 1970.
+pub type Nanos = u64;
+
+/// The kinds of object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// A container.
+    Ctr = 0,
+    /// A pod.
+    Pod = 1,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Kind> {
+        [Kind::Ctr, Kind::Pod].into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The directory of the tree that holds objects of this kind.
+    pub const fn dir(self) -> &'static str {
+        match self {
+            Kind::Ctr => "ctr",
+            Kind::Pod => "pod",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Ctr => "container",
+            Kind::Pod => "pod",
+        })
+    }
+}
+
+/// An object's two documents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Doc {
+    /// What was asked for.
+    Config = 0,
+    /// What is so now.
+    State = 1,
+}
+
+impl Doc {
+    /// The entry that serves it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Doc::Config => "config",
+            Doc::State => "state",
+        }
+    }
+}
+
+/// When and to what a document changed last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// A number that no other change of any document has.
+    pub version: u64,
+    /// The time of the change.
+    pub changed: Nanos,
+    /// The size of the document in bytes.
+    pub size: u64,
+}
+
+/// A container without its documents.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CtrHead {
+    /// The ID's bytes.
+    pub id: [u8; 32],
+    /// The name.
+    pub name: String,
+    /// The serial of the name's binding.
+    pub binding: Serial,
+    /// The pod, with the serial of the membership.
+    pub pod: Option<(Serial, Serial)>,
+    /// When it was made.
+    pub made: Nanos,
+    /// When the list of its dependents changed last.
+    pub dependents_changed: Nanos,
+    /// The config document.
+    pub config: Stamp,
+    /// The state document.
+    pub state: Stamp,
+    /// `state` of the state.
+    pub status: Status,
+    /// `pid` of the state.
+    pub pid: Option<i64>,
+    /// `exitCode` of the state.
+    pub exit_code: Option<i64>,
+    /// `netns` of the state.
+    pub netns: Option<String>,
+    /// `rootfsImageName` of the config, else `rootfsImageID`.
+    pub image: Option<String>,
+    /// `createdTime` of the config.
+    pub created: Option<String>,
+    /// `startedTime` of the state.
+    pub started: Option<String>,
+    /// `finishedTime` of the state.
+    pub finished: Option<String>,
+}
+
+/// A pod without its documents.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PodHead {
+    /// The ID's bytes.
+    pub id: [u8; 32],
+    /// The name.
+    pub name: String,
+    /// The serial of the name's binding.
+    pub binding: Serial,
+    /// When it was made.
+    pub made: Nanos,
+    /// When the list of its members changed last.
+    pub members_changed: Nanos,
+    /// When the status of a member changed last, or the list.
+    pub status_changed: Nanos,
+    /// The config document.
+    pub config: Stamp,
+    /// The state document.
+    pub state: Stamp,
+    /// The members by status.
+    pub counts: StatusCounts,
+    /// `created` of the config.
+    pub created: Option<String>,
+}
+
+/// What a serial stands for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Row {
+    /// A container.
+    Ctr(CtrHead),
+    /// A pod.
+    Pod(PodHead),
+    /// A name and the object that it belongs to.
+    Binding {
+        /// The name.
+        name: String,
+        /// The object's kind.
+        kind: Kind,
+        /// The object.
+        object: Serial,
+        /// When the name was given.
+        changed: Nanos,
+    },
+    /// A dependency.
+    Edge {
+        /// The container that depends.
+        from: Serial,
+        /// The container depended on.
+        to: Serial,
+        /// When it was made.
+        made: Nanos,
+    },
+    /// A container's place in a pod.
+    Member {
+        /// The pod.
+        pod: Serial,
+        /// The container.
+        ctr: Serial,
+        /// When it was made.
+        made: Nanos,
+    },
+}
+
+impl CtrHead {
+    /// The ID.
+    pub fn id(&self) -> Id {
+        Id::from_bytes(self.id)
+    }
+}
+
+impl PodHead {
+    /// The ID.
+    pub fn id(&self) -> Id {
+        Id::from_bytes(self.id)
+    }
+}
+
+/// The directories of the tree that list objects or names of the whole store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum List {
+    /// Containers.
+    Ctr = 0,
+    /// Pods.
+    Pod = 1,
+    /// Names.
+    Name = 2,
+    /// IDs.
+    Id = 3,
+}
+
+/// What a committed transaction changed, for whoever caches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Change {
+    /// An object's config.
+    Config(Kind, Serial),
+    /// An object's state.
+    State(Kind, Serial),
+    /// A pod's computed status.
+    PodStatus(Serial),
+    /// The list of a container's dependents.
+    Dependents(Serial),
+    /// The list of a pod's members.
+    Members(Serial),
+    /// A list of the whole store.
+    List(List),
+    /// A name's binding is gone or means something else.
+    Binding(Serial),
+    /// A dependency is gone.
+    Edge(Serial),
+    /// A membership is gone.
+    Member(Serial),
+    /// An object is gone.
+    Removed(Kind, Serial),
+}
+
+/// What a request was answered, kept until the answer is known to have arrived.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// The objects made or removed, in order.
+    Objects(Vec<(Kind, Serial, [u8; 32])>),
+}
