@@ -1,1 +1,142 @@
-//! (being written)
+//! What a user can ask for, one function each.
+//!
+//! The only place that has both a transaction and a driver in reach. It asks the model before it
+//! writes, writes through the store, and returns what changed as values; it knows no inode, no errno
+//! and no table.
+
+mod boot;
+mod create;
+mod find;
+mod remove;
+mod rename;
+mod report;
+mod view;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::error::Refusal;
+use crate::model::record::{Answer, Change, Moment};
+use crate::store::{Done, Query, Store, StoreError, Update};
+
+pub use self::boot::{Boot, BootError, Given};
+pub use self::find::Found;
+pub use self::remove::Order;
+pub use self::view::{View, What};
+pub use self::write::Edit;
+
+/// What the engine takes from outside: time and chance.
+#[derive(Clone, Copy)]
+pub struct World {
+    /// The time.
+    pub now: fn() -> Moment,
+    /// Random bytes: 32 for an ID, 8 for a name.
+    pub random: fn() -> [u8; 40],
+}
+
+/// The request behind an operation, so that one that is sent again is not done again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The kernel's number of the request on its connection.
+    pub unique: u64,
+    /// Whether the kernel sent it before, to a server that died.
+    pub resent: bool,
+}
+
+/// Why an operation did not happen.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// A rule is in the way.
+    Refused(Refusal),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(refusal) => refusal.fmt(f),
+            Error::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        Error::Store(error)
+    }
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// An open store with its rules.
+pub struct Engine {
+    store: Arc<Store>,
+    world: World,
+    connection: u64,
+}
+
+impl Engine {
+    /// The time.
+    pub fn now(&self) -> Moment {
+        (self.world.now)()
+    }
+
+    /// One committed state to ask.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn view(&self) -> Result<View> {
+        Ok(View::new(self.store.snapshot()?))
+    }
+
+    /// Says that the answer of a request has arrived.
+    pub fn arrived(&self, origin: Origin) {
+        self.store.arrived(self.connection, origin.unique);
+    }
+
+    /// What transactions changed whose requests may not have been answered when the last server died.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn untold(&self) -> Result<Vec<Change>> {
+        Ok(self.store.snapshot()?.answers()?.into_iter().flat_map(|done| done.changes).collect())
+    }
+
+    /// Work for idle moments.
+    pub fn settle(&self) {
+        if let Err(error) = self.store.settle() {
+            log::warn!("the store could not be settled: {error}");
+        }
+    }
+
+    /// Runs a change in a transaction of its own, unless its request was answered before. The answer
+    /// and what changed are stored with the change.
+    fn apply(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> Result<Done> {
+        if origin.resent
+            && let Some(done) = self.store.snapshot()?.answer(self.connection, origin.unique)?
+        {
+            return Ok(done);
+        }
+        let (world, connection) = (self.world, self.connection);
+        self.store.update(move |update| {
+            let (answer, changes) = change(update, &world)?;
+            let done = Done { answer, changes };
+            if !done.changes.is_empty() {
+                update.keep_answer(connection, origin.unique, &done)?;
+            }
+            Ok(done)
+        })
+    }
+}

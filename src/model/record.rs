@@ -240,6 +240,19 @@ pub enum Change {
 pub enum Answer {
     /// Done.
     Done,
-    /// The objects made or removed, in order.
+    /// The objects made, in order.
     Objects(Vec<(Kind, Serial, [u8; 32])>),
+    /// The IDs that each order removed.
+    Removed(Vec<Vec<[u8; 32]>>),
+    /// The version that a document has now.
+    Version(u64),
+}
+
+/// A time, and the same as RFC 3339 writes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Nanoseconds since 1970.
+    pub nanos: Nanos,
+    /// The text.
+    pub text: String,
 }

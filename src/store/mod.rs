@@ -1,1 +1,272 @@
-//! (being written)
+//! The store: rows on disk, in redb.
+//!
+//! It holds what must be true of the rows alone (an ID or name belongs to one object, an index row has
+//! its record, a reference its target) and knows no status, no rule of containers and no file but its
+//! own. One [`Store`] owns `STORE/ctrfs.redb`; readers take a [`Snapshot`], writers go through
+//! [`Store::update`], which returns when the change is on disk.
+
+mod backend;
+mod check;
+mod commit;
+mod error;
+mod query;
+mod tables;
+mod update;
+
+use std::cell::Cell;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use redb::{Database, ReadableDatabase};
+
+use self::backend::Unlocked;
+use self::commit::{Batch, Job, Line, Ran};
+use self::tables::meta;
+
+use crate::model::record::{List, Nanos};
+
+pub use self::check::findings;
+pub use self::error::{OpenError, StoreError};
+pub use self::query::{Query, Snapshot, Update};
+pub use self::tables::SCHEMA;
+pub use self::update::{Done, Taken};
+
+/// The database's file in a store.
+pub const FILE: &str = "ctrfs.redb";
+/// The file whose lock means that a store is in use.
+pub const LOCK: &str = "lock";
+
+/// An open store.
+pub struct Store {
+    path: PathBuf,
+    cache: usize,
+    db: RwLock<Option<Database>>,
+    line: Line,
+    /// Answers that have arrived and can be dropped by the next transaction.
+    arrived: Mutex<Vec<(u64, u64)>>,
+    /// Whether something was committed since the last quick-repair commit.
+    unsettled: AtomicBool,
+}
+
+/// Makes a store in a directory that is absent or empty, under a UUID of its own.
+///
+/// # Errors
+/// [`OpenError::Exists`], [`OpenError::NotEmpty`], or what the filesystem or database says.
+pub fn create(dir: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: dir.to_owned(), error };
+    if dir.join(FILE).exists() {
+        return Err(OpenError::Exists(dir.to_owned()));
+    }
+    match fs::read_dir(dir) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(OpenError::NotEmpty(dir.to_owned()));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().mode(0o700).create(dir).map_err(io)?;
+        }
+        Err(error) => return Err(io(error)),
+    }
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(io)?;
+    let temporary = dir.join("ctrfs.redb.new");
+    let made = write_new(&temporary, uuid, now).and_then(|()| fs::rename(&temporary, dir.join(FILE)).map_err(io));
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+}
+
+fn write_new(path: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: path.to_owned(), error };
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let db = Database::builder().create_with_backend(Unlocked(file)).map_err(StoreError::from)?;
+    let txn = db.begin_write().map_err(StoreError::from)?;
+    {
+        let update = Update { txn: &txn, wrote: Cell::new(false) };
+        update.create_tables(uuid, now)?;
+    }
+    txn.commit().map_err(StoreError::from)?;
+    Ok(())
+}
+
+impl Update<'_> {
+    fn create_tables(&self, uuid: &str, now: Nanos) -> Result<(), StoreError> {
+        let mut table = self.table(tables::META)?;
+        table.insert(meta::SCHEMA, SCHEMA.to_le_bytes().as_slice())?;
+        table.insert(meta::UUID, uuid.as_bytes())?;
+        table.insert(meta::MADE, now.to_le_bytes().as_slice())?;
+        drop(table);
+        self.table(tables::RUNTIME)?;
+        self.table(tables::IDS)?;
+        self.table(tables::NAMES)?;
+        self.table(tables::OBJECTS)?;
+        self.table(tables::ROWS)?;
+        self.table(tables::DOCS)?;
+        self.table(tables::NEEDS)?;
+        self.table(tables::NEEDED)?;
+        self.table(tables::MEMBERS)?;
+        for list in [List::Ctr, List::Pod, List::Name, List::Id] {
+            self.touch_list(list, now)?;
+        }
+        self.table(tables::REQUESTS)?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory. `cache` is the memory for its pages, in bytes. The caller holds
+    /// the store's lock.
+    ///
+    /// # Errors
+    /// [`OpenError::NoStore`], [`OpenError::NewerSchema`], [`OpenError::Damaged`].
+    pub fn open(dir: &Path, cache: usize) -> Result<Store, OpenError> {
+        let path = dir.join(FILE);
+        let db = open_database(&path, cache).map_err(|error| match error {
+            OpenError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                OpenError::NoStore(dir.to_owned())
+            }
+            other => other,
+        })?;
+        let store = Store {
+            path,
+            cache,
+            db: RwLock::new(Some(db)),
+            line: Line::default(),
+            arrived: Mutex::default(),
+            unsettled: AtomicBool::new(true),
+        };
+        match store.snapshot()?.schema()? {
+            SCHEMA => Ok(store),
+            found if found > SCHEMA => Err(OpenError::NewerSchema { path: dir.to_owned(), found }),
+            found => Err(OpenError::Damaged { path: dir.to_owned(), why: format!("it has schema {found}") }),
+        }
+    }
+
+    /// The last committed state.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let db = self.db.read();
+        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        Ok(Snapshot(db.begin_read()?))
+    }
+
+    /// Runs one request's checks and writes and commits them, all or nothing; returns once they are on
+    /// disk. `job` checks everything before its first write and may run more than once.
+    ///
+    /// # Errors
+    /// What `job` refused, or what kept the commit from the disk.
+    pub fn update<T, E>(&self, mut job: impl FnMut(&Update<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let slot = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&slot);
+        let job: Job = Box::new(move |update| {
+            let outcome = job(update);
+            let ran = if outcome.is_ok() { Ran::Wrote } else { Ran::Refused };
+            *result.lock() = Some(outcome);
+            ran
+        });
+        let committed = self.line.join(self, job);
+        let outcome = slot.lock().take();
+        match (committed, outcome) {
+            (_, Some(Err(refused))) => Err(refused),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Some(Ok(value))) => Ok(value),
+            (Ok(()), None) => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Says that the answer of a request has arrived, so that the next transaction can drop it.
+    pub fn arrived(&self, connection: u64, unique: u64) {
+        self.arrived.lock().push((connection, unique));
+    }
+
+    /// Makes a quick-repair commit if something was committed since the last: opening after a kill
+    /// then takes no walk through the whole file.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        if !self.unsettled.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let db = self.db.read();
+        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        let mut txn = db.begin_write()?;
+        txn.set_quick_repair(true);
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// After an I/O error redb refuses everything until the file is opened anew.
+    fn reopen(&self) {
+        let mut db = self.db.write();
+        drop(db.take());
+        match open_database(&self.path, self.cache) {
+            Ok(opened) => *db = Some(opened),
+            Err(error) => log::error!("the store cannot be opened again: {error}"),
+        }
+    }
+
+    fn run_batch(&self, jobs: &mut dyn Iterator<Item = &mut Job>) -> Result<bool, StoreError> {
+        let db = self.db.read();
+        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        let txn = db.begin_write()?;
+        let mut anything = false;
+        for job in jobs {
+            let update = Update { txn: &txn, wrote: Cell::new(false) };
+            match job(&update) {
+                Ran::Refused if update.wrote.get() => {
+                    txn.abort()?;
+                    return Ok(false);
+                }
+                Ran::Refused | Ran::Wrote => anything |= update.wrote.get(),
+            }
+        }
+        if !anything {
+            txn.abort()?;
+            return Ok(true);
+        }
+        let arrived = std::mem::take(&mut *self.arrived.lock());
+        let update = Update { txn: &txn, wrote: Cell::new(false) };
+        update.drop_answers(&arrived)?;
+        txn.commit()?;
+        self.unsettled.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+}
+
+impl Batch for Store {
+    fn run(&self, jobs: &mut dyn Iterator<Item = &mut Job>) -> Result<bool, StoreError> {
+        let result = self.run_batch(jobs);
+        if result.is_err() {
+            self.reopen();
+        }
+        result
+    }
+}
+
+fn open_database(path: &Path, cache: usize) -> Result<Database, OpenError> {
+    let io = |error| OpenError::Io { path: path.to_owned(), error };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(OpenError::Damaged { path: path.to_owned(), why: "the file is empty".to_owned() });
+    }
+    let open = || Database::builder().set_cache_size(cache).create_with_backend(Unlocked(file));
+    // redb 4.4 asserts, rather than refuses, on some damage; the daemon must say so in words.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(error)) => Err(OpenError::Damaged { path: path.to_owned(), why: error.to_string() }),
+        Err(_) => Err(OpenError::Damaged { path: path.to_owned(), why: "the file is not a sound database".to_owned() }),
+    }
+}

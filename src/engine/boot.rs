@@ -1,0 +1,183 @@
+//! Opening: the runtime configuration is compared and the fields of a boot that is over are reset,
+//! before the first request is answered.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::create::{rendered, stamp};
+use super::{Engine, Error, Result, World};
+use crate::model::json::{Value, parse};
+use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
+use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
+use crate::model::{container, pod};
+use crate::store::{OpenError, Query, Store, Update};
+
+/// What an engine is opened with.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The kernel's boot ID.
+    pub boot_id: String,
+    /// The name of the kernel connection.
+    pub connection: u64,
+}
+
+/// Why an engine could not be opened.
+#[derive(Debug)]
+pub enum BootError {
+    /// The store could not.
+    Open(OpenError),
+    /// A setting differs from the stored one.
+    Mismatch {
+        /// The setting.
+        field: &'static str,
+        /// What is stored.
+        stored: String,
+        /// What was given.
+        given: String,
+    },
+    /// The first transaction failed.
+    Failed(Error),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::Open(error) => error.fmt(f),
+            BootError::Mismatch { field, stored, given } => write!(
+                f,
+                "the runtime configuration does not match: {field} is {stored:?} in the store and {given:?} here \
+                 (mount with -o {field}={stored})"
+            ),
+            BootError::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BootError {}
+
+/// A setting as this opener has it: what it says, and what holds where it says nothing.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The setting.
+    pub setting: Setting,
+    /// What was given, "" for nothing.
+    pub given: String,
+    /// The default, "" for none.
+    pub default: String,
+}
+
+impl Engine {
+    /// An engine on an open store, without the checks of [`Engine::boot`].
+    pub fn new(store: Store, world: World) -> Engine {
+        Engine { store: Arc::new(store), world, connection: 0 }
+    }
+
+    /// The store's UUID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn uuid(&self) -> Result<String> {
+        Ok(self.store.snapshot()?.uuid()?)
+    }
+
+    /// Compares the runtime configuration, storing what was never stored: all five or none.
+    ///
+    /// # Errors
+    /// [`BootError::Mismatch`] for the first that differs.
+    pub fn compare_runtime(&self, store: &Path, settings: Vec<Given>) -> std::result::Result<(), BootError> {
+        let store = store.to_string_lossy().into_owned();
+        let compared = self.store.update(move |update| {
+            let mut puts = Vec::new();
+            for Given { setting, given, default } in &settings {
+                let kept = |path: &str| if setting.is_path() { to_stored(path, &store) } else { path.to_owned() };
+                let stored = update.runtime(setting.name())?;
+                match compare(stored.as_deref(), &kept(given), &kept(default)) {
+                    Verdict::Match => {}
+                    Verdict::Store(value) => puts.push((setting.name(), value)),
+                    Verdict::Mismatch => {
+                        let stored = from_stored(&stored.unwrap_or_default(), &store);
+                        return Ok(Err((setting.name(), stored, given.clone())));
+                    }
+                }
+            }
+            for (name, value) in puts {
+                update.put_runtime(name, &value)?;
+            }
+            Ok::<_, Error>(Ok(()))
+        });
+        match compared.map_err(BootError::Failed)? {
+            Ok(()) => Ok(()),
+            Err((field, stored, given)) => Err(BootError::Mismatch { field, stored, given }),
+        }
+    }
+
+    /// Begins to serve: resets what a reboot voids, and takes over the answers that an earlier server
+    /// of the same connection kept. Returns this server's generation.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn boot(&mut self, boot: &Boot) -> Result<u64> {
+        self.connection = boot.connection;
+        let (world, boot) = (self.world, boot.clone());
+        self.store.update(move |update| {
+            if update.boot_id()? != boot.boot_id {
+                refresh(update, &world)?;
+                update.set_boot_id(&boot.boot_id)?;
+            }
+            Ok(update.begin_server(boot.connection)?)
+        })
+    }
+}
+
+/// Resets every state. A record that does not decode is left as it is and named in the log.
+fn refresh(update: &Update<'_>, world: &World) -> Result<()> {
+    let now = (world.now)();
+    for kind in [Kind::Ctr, Kind::Pod] {
+        for (serial, id) in update.objects(kind)? {
+            if let Err(error) = refresh_one(update, kind, serial, &now) {
+                match error {
+                    Error::Refused(why) => log::warn!("{kind} {id} keeps its state of the last boot: {why}"),
+                    Error::Store(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refresh_one(update: &Update<'_>, kind: Kind, serial: Serial, now: &Moment) -> Result<Vec<Change>> {
+    use crate::model::error::Refusal;
+    let undecodable = |why: String| Error::Refused(Refusal::Undecodable { part: "state", why });
+    let bytes = update.doc(serial, Doc::State)?.unwrap_or_default();
+    let Value::Object(state) = parse(&bytes).map_err(|e| undecodable(e.to_string()))? else {
+        return Err(Refusal::NotAnObject.into());
+    };
+    let reset = if kind == Kind::Ctr { container::reset_state(&state) } else { pod::reset_state(&state) };
+    let mut row = update.row(serial).ok().flatten().ok_or_else(|| undecodable("its record is damaged".to_owned()))?;
+    let new_bytes = rendered(reset.clone())?;
+    if new_bytes == bytes {
+        return Ok(vec![]);
+    }
+    let new_stamp = stamp(update, &new_bytes, now)?;
+    match &mut row {
+        Row::Ctr(head) => {
+            let was = head.status;
+            head.state = new_stamp;
+            container::derive_from_state(head, &reset);
+            if let Some((pod, _)) = head.pod
+                && let Ok(mut pod_head) = update.pod(pod)
+            {
+                pod_head.counts[was as usize] = pod_head.counts[was as usize].saturating_sub(1);
+                pod_head.counts[head.status as usize] += 1;
+                pod_head.status_changed = now.nanos;
+                update.put_row(pod, &Row::Pod(pod_head))?;
+            }
+        }
+        Row::Pod(head) => head.state = new_stamp,
+        _ => return Ok(vec![]),
+    }
+    update.put_doc(serial, Doc::State, &new_bytes)?;
+    update.put_row(serial, &row)?;
+    Ok(vec![])
+}

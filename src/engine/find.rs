@@ -1,0 +1,51 @@
+//! From what people type to the object: full ID, exact name, unique prefix, in that order.
+
+use super::{Error, Result};
+use crate::model::error::Refusal;
+use crate::model::id::{Id, IdPrefix};
+use crate::model::name::shorten;
+use crate::model::record::{Kind, Serial};
+use crate::store::Query;
+
+/// An object that was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Its serial.
+    pub serial: Serial,
+    /// Its ID.
+    pub id: Id,
+    /// Whether a prefix led to it.
+    pub by_prefix: bool,
+}
+
+/// Finds the object of a kind that `text` means.
+pub(super) fn find(state: &impl Query, kind: Kind, text: &str) -> Result<Found> {
+    let missing = || Error::Refused(Refusal::NoSuch { kind, what: shorten(text) });
+    if let Some(id) = Id::parse(text) {
+        return match state.object(&id)? {
+            Some((k, serial)) if k == kind => Ok(Found { serial, id, by_prefix: false }),
+            _ => Err(missing()),
+        };
+    }
+    if let Some((_, k, serial)) = state.name(text)?
+        && k == kind
+    {
+        let id = state.id_of(kind, serial)?.ok_or_else(missing)?;
+        return Ok(Found { serial, id, by_prefix: false });
+    }
+    let Some(prefix) = IdPrefix::parse(text) else { return Err(missing()) };
+    match state.by_prefix(kind, &prefix)?.as_slice() {
+        [] => Err(missing()),
+        [(id, serial)] => Ok(Found { serial: *serial, id: *id, by_prefix: true }),
+        _ => Err(Refusal::AmbiguousPrefix { prefix: text.to_owned() }.into()),
+    }
+}
+
+/// Finds by full ID or exact name only, as what destroys or renames asks for.
+pub(super) fn find_exact(state: &impl Query, kind: Kind, text: &str) -> Result<Found> {
+    let found = find(state, kind, text)?;
+    if found.by_prefix {
+        return Err(Refusal::PrefixNotExact { prefix: text.to_owned() }.into());
+    }
+    Ok(found)
+}

@@ -1,0 +1,200 @@
+//! Removing containers and pods.
+
+use std::collections::BTreeSet;
+
+use super::find::find_exact;
+use super::{Engine, Error, Origin, Result, World};
+use crate::model::container::may_remove;
+use crate::model::error::Refusal;
+use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
+use crate::store::{Done, Query, StoreError, Update};
+
+impl Engine {
+    /// Removes the object with this serial.
+    ///
+    /// # Errors
+    /// A pod with members, a container that lives or is needed: refused.
+    pub fn remove(&self, origin: Origin, kind: Kind, serial: Serial) -> Result<Done> {
+        self.apply(origin, move |update, world| remove_one(update, world, kind, serial))
+    }
+
+    /// Removes the object with this full ID or exact name.
+    ///
+    /// # Errors
+    /// As [`Engine::remove`]; a prefix is refused.
+    pub fn remove_named(&self, origin: Origin, kind: Kind, text: String) -> Result<Done> {
+        self.apply(origin, move |update, world| {
+            let serial = find_exact(update, kind, &text)?.serial;
+            remove_one(update, world, kind, serial)
+        })
+    }
+
+    /// Carries out orders one after the other in one step, all or none; answers what each removed.
+    ///
+    /// # Errors
+    /// The first refusal; nothing is removed then.
+    pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
+        self.apply(origin, move |update, world| {
+            let (mut removed, mut changes) = (Vec::new(), Vec::new());
+            for order in &orders {
+                let (objects, changed) = carry_out(update, world, order)?;
+                removed.push(objects.into_iter().map(|(_, _, id)| id).collect());
+                changes.extend(changed);
+            }
+            Ok((Answer::Removed(removed), changes))
+        })
+    }
+}
+
+/// A removal that takes more than one file operation to say. Objects are named by full ID or exact
+/// name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Removes containers, which may need one another.
+    Ctrs(Vec<String>),
+    /// Removes a pod; with its containers when `recursive`.
+    Pod {
+        /// The pod.
+        pod: String,
+        /// Whether its containers go too.
+        recursive: bool,
+    },
+}
+
+fn carry_out(update: &Update<'_>, world: &World, order: &Order) -> Removed {
+    match order {
+        Order::Ctrs(names) => {
+            let serials = names.iter().map(|text| Ok(find_exact(update, Kind::Ctr, text)?.serial));
+            let serials: BTreeSet<Serial> = serials.collect::<Result<_>>()?;
+            remove_ctrs(update, world, &Vec::from_iter(serials))
+        }
+        Order::Pod { pod, recursive } => {
+            let serial = find_exact(update, Kind::Pod, pod)?.serial;
+            remove_pod(update, world, serial, *recursive)
+        }
+    }
+}
+type Object = (Kind, Serial, [u8; 32]);
+type Removed = Result<(Vec<Object>, Vec<Change>)>;
+
+fn remove_one(update: &Update<'_>, world: &World, kind: Kind, serial: Serial) -> Result<(Answer, Vec<Change>)> {
+    let (_, changes) = match kind {
+        Kind::Ctr => remove_ctrs(update, world, &[serial])?,
+        Kind::Pod => remove_pod(update, world, serial, false)?,
+    };
+    Ok((Answer::Done, changes))
+}
+
+fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Removed {
+    for serial in serials {
+        may_go(update, *serial, serials)?;
+    }
+    let now = (world.now)().nanos;
+    let (mut objects, mut changes) = (Vec::new(), Vec::new());
+    for serial in serials {
+        objects.extend(take_out(update, Kind::Ctr, *serial, now, &mut changes)?);
+    }
+    touch_lists(update, &[List::Ctr, List::Id, List::Name], now, &mut changes)?;
+    Ok((objects, changes))
+}
+
+fn remove_pod(update: &Update<'_>, world: &World, serial: Serial, recursive: bool) -> Removed {
+    let id = update.id_of(Kind::Pod, serial)?.ok_or(Refusal::Gone)?;
+    let members: Vec<Serial> = update.members(serial)?.into_iter().map(|(_, ctr)| ctr).collect();
+    if !members.is_empty() && !recursive {
+        let name = update.pod(serial).map_or_else(|_| id.to_string(), |head| head.name);
+        return Err(Refusal::PodNotEmpty { name, members: members.len() }.into());
+    }
+    for member in &members {
+        may_go(update, *member, &members)?;
+    }
+    let now = (world.now)().nanos;
+    let (mut objects, mut changes) = (Vec::new(), Vec::new());
+    for member in &members {
+        objects.extend(take_out(update, Kind::Ctr, *member, now, &mut changes)?);
+    }
+    objects.extend(take_out(update, Kind::Pod, serial, now, &mut changes)?);
+    let lists = if members.is_empty() { &[List::Pod, List::Id, List::Name][..] } else { &ALL_LISTS };
+    touch_lists(update, lists, now, &mut changes)?;
+    Ok((objects, changes))
+}
+
+const ALL_LISTS: [List; 4] = [List::Ctr, List::Pod, List::Id, List::Name];
+
+fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
+    for list in lists {
+        update.touch_list(*list, now)?;
+        changes.push(Change::List(*list));
+    }
+    Ok(())
+}
+
+/// Whether a container may be removed together with `others`. One whose row is damaged always may, if
+/// nothing else needs it.
+fn may_go(update: &Update<'_>, serial: Serial, others: &[Serial]) -> Result<()> {
+    update.id_of(Kind::Ctr, serial)?.ok_or(Refusal::Gone)?;
+    let head = match update.ctr(serial) {
+        Ok(head) => Some(head),
+        Err(StoreError::Row { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(head) = &head {
+        may_remove(head)?;
+    }
+    let needed_by = update.needed_by(serial)?;
+    let outside: Vec<Serial> =
+        needed_by.into_iter().map(|(_, from)| from).filter(|from| !others.contains(from)).collect();
+    if outside.is_empty() {
+        return Ok(());
+    }
+    let name = |serial| update.ctr(serial).map_or_else(|_| format!("#{serial}"), |head| head.name);
+    Err(Refusal::HasDependents {
+        name: head.map_or_else(|| name(serial), |head| head.name),
+        dependents: outside.into_iter().map(name).collect(),
+    }
+    .into())
+}
+
+/// Takes an object out and brings what it was tied to up to date.
+fn take_out(
+    update: &Update<'_>,
+    kind: Kind,
+    serial: Serial,
+    now: Nanos,
+    changes: &mut Vec<Change>,
+) -> Result<Option<Object>> {
+    let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
+    let taken = update.remove_object(kind, serial)?;
+    changes.push(Change::Removed(kind, serial));
+    changes.extend(taken.bindings.into_iter().map(Change::Binding));
+    for (edge, other) in taken.edges {
+        changes.push(Change::Edge(edge));
+        if let Ok(mut head) = update.ctr(other) {
+            head.dependents_changed = now;
+            update.put_row(other, &Row::Ctr(head))?;
+            changes.push(Change::Dependents(other));
+        }
+    }
+    for (member, pod) in taken.members {
+        changes.push(Change::Member(member));
+        if kind == Kind::Ctr {
+            recount(update, pod, now)?;
+            changes.extend([Change::Members(pod), Change::PodStatus(pod)]);
+        }
+    }
+    Ok(Some((kind, serial, *id.as_bytes())))
+}
+
+/// Counts a pod's members anew.
+fn recount(update: &Update<'_>, pod: Serial, now: Nanos) -> Result<()> {
+    let Ok(mut head) = update.pod(pod) else { return Ok(()) };
+    head.counts = [0; 9];
+    for (_, ctr) in update.members(pod)? {
+        if let Ok(member) = update.ctr(ctr) {
+            head.counts[member.status as usize] += 1;
+        }
+    }
+    head.members_changed = now;
+    head.status_changed = now;
+    update.put_row(pod, &Row::Pod(head)).map_err(Error::from)
+}

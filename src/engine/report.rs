@@ -1,0 +1,166 @@
+//! What is gathered rather than stored: tables, the check, health.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::view::{View, What};
+use super::{Engine, Error, Result};
+use crate::driver::netns;
+use crate::model::json::parse;
+use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
+use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial};
+use crate::model::runtime::{Setting, from_stored};
+use crate::model::status::pod_status;
+use crate::store::{Query, findings};
+
+/// How long a network namespace's path may take to open.
+const NETNS_DEADLINE: Duration = Duration::from_millis(500);
+
+/// The columns of `table/ctr`.
+pub const CTR_COLUMNS: &str = "id\tname\tstatus\tpid\texit-code\tpod\timage\tmounted\tcreated\tstarted\tfinished\n";
+/// The columns of `table/pod`.
+pub const POD_COLUMNS: &str = "id\tname\tstatus\tcontainers\tcreated\n";
+
+impl View {
+    /// Everything of one kind at once: tab-separated, a header first, newest first.
+    ///
+    /// # Errors
+    /// What the store says; an object that does not decode has a row of dashes.
+    pub fn table(&self, kind: Kind) -> Result<String> {
+        let mut text = String::from(if kind == Kind::Ctr { CTR_COLUMNS } else { POD_COLUMNS });
+        let mut pod_names = std::collections::HashMap::new();
+        for (serial, id) in self.snapshot().objects(kind)?.into_iter().rev() {
+            match self.snapshot().row(serial) {
+                Ok(Some(Row::Ctr(head))) => {
+                    let pod = head.pod.map(|(pod, _)| {
+                        pod_names.entry(pod).or_insert_with(|| self.snapshot().pod(pod).map(|p| p.name).ok()).clone()
+                    });
+                    ctr_line(&mut text, &head, pod.flatten().as_deref());
+                }
+                Ok(Some(Row::Pod(head))) => pod_line(&mut text, &head),
+                _ => {
+                    let dashes = text.lines().next().map_or(0, |header| header.matches('\t').count());
+                    let _ = writeln!(text, "{id}{}", "\t-".repeat(dashes));
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// What does not hold in the store, a line each, or one line that begins with "ok".
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn check(&self) -> Result<String> {
+        let mut found = findings(self.snapshot())?;
+        let (ctrs, pods) = (self.snapshot().objects(Kind::Ctr)?, self.snapshot().objects(Kind::Pod)?);
+        for (kind, objects) in [(Kind::Ctr, &ctrs), (Kind::Pod, &pods)] {
+            for (serial, id) in objects {
+                if let Err(why) = self.decodes(kind, *serial)? {
+                    found.push(format!("{}/{id}: {why}", kind.dir()));
+                }
+            }
+        }
+        if found.is_empty() {
+            return Ok(format!("ok: {} containers, {} pods\n", ctrs.len(), pods.len()));
+        }
+        Ok(found.into_iter().map(|line| line + "\n").collect())
+    }
+
+    /// Whether an object's documents decode and agree with what is derived from them.
+    fn decodes(&self, kind: Kind, serial: Serial) -> Result<std::result::Result<(), String>> {
+        let tables = match kind {
+            Kind::Ctr => [(Doc::Config, CTR_CONFIG), (Doc::State, CTR_STATE)],
+            Kind::Pod => [(Doc::Config, POD_CONFIG), (Doc::State, POD_STATE)],
+        };
+        let name = match self.what(serial)? {
+            Some(What::Ctr(Some(head))) => head.name.clone(),
+            Some(What::Pod(Some(head))) => head.name.clone(),
+            _ => return Ok(Err("the stored record cannot be read".to_owned())),
+        };
+        for (doc, keys) in tables {
+            let bytes = match self.doc(serial, doc) {
+                Ok(bytes) => bytes,
+                Err(Error::Refused(refusal)) => return Ok(Err(refusal.to_string())),
+                Err(error) => return Err(error),
+            };
+            let Ok(value) = parse(&bytes) else { continue };
+            let Some(document) = value.as_object() else { continue };
+            if let Err(refusal) = check(keys, document) {
+                return Ok(Err(format!("{}: {refusal}", doc.name())));
+            }
+            if doc == Doc::Config && document.get("name").is_none_or(|own| *own != name) {
+                return Ok(Err(format!("its config does not say that its name is {name}")));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// A setting of the runtime configuration as it holds for a store at this path.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn runtime(&self, setting: Setting, store: &Path) -> Result<String> {
+        let stored = self.snapshot().runtime(setting.name())?.unwrap_or_default();
+        Ok(if setting.is_path() { from_stored(&stored, &store.to_string_lossy()) } else { stored })
+    }
+}
+
+impl Engine {
+    /// Why an object is not well, or that it is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn health(&self, view: &View, kind: Kind, serial: Serial) -> Result<String> {
+        if let Err(why) = view.decodes(kind, serial)? {
+            return Ok(format!("{why}\n"));
+        }
+        let Some(What::Ctr(Some(head))) = view.what(serial)? else { return Ok("ok\n".to_owned()) };
+        for (_, on) in view.needs(serial)? {
+            if view.id_of(Kind::Ctr, on)?.is_none() {
+                return Ok("it depends on a container that is gone\n".to_owned());
+            }
+        }
+        match head.netns {
+            None => Ok("ok\n".to_owned()),
+            Some(path) => Ok(match netns::probe(Path::new(&path), NETNS_DEADLINE) {
+                Ok(()) => "ok\n".to_owned(),
+                Err(trouble) => format!("netns {path}: {trouble}\n"),
+            }),
+        }
+    }
+}
+
+fn ctr_line(text: &mut String, head: &CtrHead, pod: Option<&str>) {
+    let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let _ = writeln!(
+        text,
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t-\t{}\t{}\t{}",
+        head.id(),
+        head.name,
+        head.status.word(),
+        number(head.pid),
+        number(head.exit_code),
+        cell(pod),
+        cell(head.image.as_deref()),
+        cell(head.created.as_deref()),
+        cell(head.started.as_deref()),
+        cell(head.finished.as_deref()),
+    );
+}
+
+fn pod_line(text: &mut String, head: &PodHead) {
+    let members: u32 = head.counts.iter().sum();
+    let status = pod_status(&head.counts);
+    let created = cell(head.created.as_deref());
+    let _ = writeln!(text, "{}\t{}\t{status}\t{members}\t{created}", head.id(), head.name);
+}
+
+/// A value in a table: `-` where there is none; tab, newline and backslash escaped.
+fn cell(value: Option<&str>) -> String {
+    match value {
+        None | Some("") => "-".to_owned(),
+        Some(text) => text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n"),
+    }
+}

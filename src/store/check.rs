@@ -1,0 +1,249 @@
+//! Every structural promise of the store, asked as a question.
+
+use std::collections::{BTreeMap, HashMap};
+
+use redb::ReadableTable;
+
+use super::error::StoreError;
+use super::query::Query;
+use super::tables::{DOCS, IDS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
+use super::update::Done;
+use crate::model::id::Id;
+use crate::model::record::{Doc, Kind, Row, Serial};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What does not hold, a line each; empty for a sound store. Reads only.
+///
+/// # Errors
+/// What the database says; damaged rows are findings, not errors.
+pub fn findings(state: &impl Query) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let rows = all_rows(state, &mut found)?;
+    ids_and_objects(state, &rows, &mut found)?;
+    names(state, &rows, &mut found)?;
+    edges(state, &rows, &mut found)?;
+    members(state, &rows, &mut found)?;
+    documents(state, &rows, &mut found)?;
+    requests(state, &mut found)?;
+    Ok(found)
+}
+
+type Rows = BTreeMap<Serial, Option<Row>>;
+
+fn all_rows(state: &impl Query, found: &mut Vec<String>) -> Result<Rows> {
+    let next = state.meta_number(meta::NEXT)?;
+    let mut rows = Rows::new();
+    for entry in state.table(ROWS)?.iter()? {
+        let (serial, bytes) = entry?;
+        let serial = serial.value();
+        let row = postcard::from_bytes(bytes.value());
+        if let Err(error) = &row {
+            found.push(format!("rows {serial}: does not decode: {error}"));
+        }
+        if serial >= next {
+            found.push(format!("rows {serial}: the next serial is {next}"));
+        }
+        rows.insert(serial, row.ok());
+    }
+    Ok(rows)
+}
+
+fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut objects: HashMap<(u8, u64), Id> = HashMap::new();
+    for entry in state.table(OBJECTS)?.iter()? {
+        let (key, id) = entry?;
+        objects.insert(key.value(), Id::from_bytes(*id.value()));
+    }
+    let mut listed = 0;
+    for entry in state.table(IDS)?.iter()? {
+        let (id, object) = entry?;
+        let id = Id::from_bytes(*id.value());
+        listed += 1;
+        if objects.get(&object.value()) != Some(&id) {
+            found.push(format!("ids {id}: not listed in objects"));
+        }
+    }
+    if listed != objects.len() {
+        found.push(format!("objects: {} entries for {listed} IDs", objects.len()));
+    }
+    for ((kind, serial), id) in &objects {
+        match rows.get(serial) {
+            Some(Some(Row::Ctr(head))) if *kind == Kind::Ctr as u8 && head.id() == *id => {}
+            Some(Some(Row::Pod(head))) if *kind == Kind::Pod as u8 && head.id() == *id => {}
+            Some(None) => {} // named above
+            _ => found.push(format!("objects {id}: row {serial} is not this object's")),
+        }
+    }
+    for (serial, row) in rows {
+        let key = match row {
+            Some(Row::Ctr(_)) => (Kind::Ctr as u8, *serial),
+            Some(Row::Pod(_)) => (Kind::Pod as u8, *serial),
+            _ => continue,
+        };
+        if !objects.contains_key(&key) {
+            found.push(format!("rows {serial}: an object that has no ID"));
+        }
+    }
+    Ok(())
+}
+
+fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut bound: HashMap<Serial, String> = HashMap::new();
+    for entry in state.table(NAMES)?.iter()? {
+        let (name, binding) = entry?;
+        let (name, binding) = (name.value().to_owned(), binding.value());
+        let holds = match rows.get(&binding) {
+            Some(Some(Row::Binding { name: own, kind, object, .. })) => {
+                own == &name
+                    && match (kind, rows.get(object)) {
+                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) => head.name == name && head.binding == binding,
+                        (Kind::Pod, Some(Some(Row::Pod(head)))) => head.name == name && head.binding == binding,
+                        (_, Some(None)) => true,
+                        _ => false,
+                    }
+            }
+            Some(None) => true,
+            _ => false,
+        };
+        if !holds {
+            found.push(format!("names {name}: does not lead to an object of that name"));
+        }
+        bound.insert(binding, name);
+    }
+    for (serial, row) in rows {
+        let (name, binding) = match row {
+            Some(Row::Ctr(head)) => (&head.name, head.binding),
+            Some(Row::Pod(head)) => (&head.name, head.binding),
+            Some(Row::Binding { name, .. }) => (name, *serial),
+            _ => continue,
+        };
+        if bound.get(&binding) != Some(name) {
+            found.push(format!("rows {serial}: the name {name} is not bound to it"));
+        }
+    }
+    Ok(())
+}
+
+fn edges(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let needs = table_pairs(&state.table(NEEDS)?)?;
+    let needed = table_pairs(&state.table(NEEDED)?)?;
+    for ((from, to), edge) in &needs {
+        if needed.get(&(*to, *from)) != Some(edge) {
+            found.push(format!("needs {from} {to}: not in needed"));
+        }
+        let row = matches!(rows.get(edge), Some(Some(Row::Edge { from: f, to: t, .. })) if (f, t) == (from, to));
+        if !row {
+            found.push(format!("needs {from} {to}: row {edge} is not this edge's"));
+        }
+        match (ctr_pod(rows, *from), ctr_pod(rows, *to)) {
+            (Some(a), Some(b)) if a != b => found.push(format!("needs {from} {to}: crosses a pod's border")),
+            (None, _) | (_, None) => found.push(format!("needs {from} {to}: an end is no container")),
+            _ => {}
+        }
+    }
+    if needed.len() != needs.len() {
+        found.push(format!("needed: {} entries for {} in needs", needed.len(), needs.len()));
+    }
+    let edges = rows.values().filter(|row| matches!(row, Some(Row::Edge { .. }))).count();
+    if edges != needs.len() {
+        found.push(format!("rows: {edges} edges for {} in needs", needs.len()));
+    }
+    Ok(())
+}
+
+/// The pod of a container, `Some(None)` for one outside all; a damaged row passes for anything.
+fn ctr_pod(rows: &Rows, serial: Serial) -> Option<Option<Serial>> {
+    match rows.get(&serial) {
+        Some(Some(Row::Ctr(head))) => Some(head.pod.map(|(pod, _)| pod)),
+        _ => None,
+    }
+}
+
+fn members(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let members = table_pairs(&state.table(MEMBERS)?)?;
+    let mut counts: HashMap<Serial, [u32; 9]> = HashMap::new();
+    for ((pod, ctr), member) in &members {
+        let row = matches!(rows.get(member), Some(Some(Row::Member { pod: p, ctr: c, .. })) if (p, c) == (pod, ctr));
+        if !row {
+            found.push(format!("members {pod} {ctr}: row {member} is not this membership's"));
+        }
+        match rows.get(ctr) {
+            Some(Some(Row::Ctr(head))) if head.pod == Some((*pod, *member)) => {
+                counts.entry(*pod).or_default()[head.status as usize] += 1;
+            }
+            Some(None) => {}
+            _ => found.push(format!("members {pod} {ctr}: the container does not say so")),
+        }
+    }
+    for (serial, row) in rows {
+        match row {
+            Some(Row::Pod(head)) if head.counts != counts.get(serial).copied().unwrap_or_default() => {
+                found.push(format!("pod {}: its count of members by status is wrong", head.id()));
+            }
+            Some(Row::Ctr(head)) => {
+                if let Some((pod, member)) = head.pod
+                    && members.get(&(pod, *serial)) != Some(&member)
+                {
+                    found.push(format!("ctr {}: its pod does not list it", head.id()));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn table_pairs(table: &impl ReadableTable<(u64, u64), u64>) -> Result<BTreeMap<(Serial, Serial), Serial>> {
+    let mut found = BTreeMap::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        found.insert(key.value(), value.value());
+    }
+    Ok(found)
+}
+
+fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut sizes: HashMap<(Serial, u8), u64> = HashMap::new();
+    for entry in state.table(DOCS)?.iter()? {
+        let (key, bytes) = entry?;
+        sizes.insert(key.value(), bytes.value().len() as u64);
+    }
+    let mut expected = 0;
+    for (serial, row) in rows {
+        let (kind, id, stamps) = match row {
+            Some(Row::Ctr(head)) => (Kind::Ctr, head.id(), [head.config, head.state]),
+            Some(Row::Pod(head)) => (Kind::Pod, head.id(), [head.config, head.state]),
+            None => {
+                expected +=
+                    usize::from(sizes.contains_key(&(*serial, 0))) + usize::from(sizes.contains_key(&(*serial, 1)));
+                continue;
+            }
+            _ => continue,
+        };
+        for (doc, stamp) in [Doc::Config, Doc::State].into_iter().zip(stamps) {
+            expected += 1;
+            match sizes.get(&(*serial, doc as u8)) {
+                None => found.push(format!("{}/{id}: its {} is missing", kind.dir(), doc.name())),
+                Some(size) if *size != stamp.size => {
+                    found.push(format!("{}/{id}: its {} has {size} bytes, not {}", kind.dir(), doc.name(), stamp.size));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    if sizes.len() > expected {
+        found.push(format!("docs: {} documents belong to no object", sizes.len() - expected));
+    }
+    Ok(())
+}
+
+fn requests(state: &impl Query, found: &mut Vec<String>) -> Result<()> {
+    for entry in state.table(REQUESTS)?.iter()? {
+        let (key, bytes) = entry?;
+        if postcard::from_bytes::<Done>(bytes.value()).is_err() {
+            found.push(format!("requests {:?}: does not decode", key.value()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Every table of the store, drawn.
+//!
+//! ```text
+//! meta      key                 -> bytes        schema, uuid, when made, boot id, next serial, connection, generation
+//! runtime   setting             -> text         the runtime configuration; absent until first opened
+//! ids       ID                  -> kind, serial one ID space over containers and pods
+//! names     name                -> serial       of the name's binding; one name space
+//! objects   kind, serial        -> ID           what there is, oldest first; never needs decoding
+//! rows      serial              -> Row          heads, bindings, edges, memberships (postcard)
+//! docs      serial, Doc         -> JSON         config and state, as they are served
+//! needs     from, to            -> serial       of the edge: what a container depends on
+//! needed    to, from            -> serial       of the edge: what depends on a container
+//! members   pod, container      -> serial       of the membership
+//! lists     List                -> nanoseconds  when a listing of the whole store changed last
+//! requests  connection, unique  -> Done (postcard)  answers that may not have arrived, changes not yet told
+//! ```
+
+use redb::TableDefinition;
+
+/// The schema that this program writes; newer ones are refused.
+pub const SCHEMA: u64 = 1;
+
+pub(super) type Key = [u8; 32];
+
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(super) const RUNTIME: TableDefinition<&str, &str> = TableDefinition::new("runtime");
+pub(super) const IDS: TableDefinition<&Key, (u8, u64)> = TableDefinition::new("ids");
+pub(super) const NAMES: TableDefinition<&str, u64> = TableDefinition::new("names");
+pub(super) const OBJECTS: TableDefinition<(u8, u64), &Key> = TableDefinition::new("objects");
+pub(super) const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
+pub(super) const DOCS: TableDefinition<(u64, u8), &[u8]> = TableDefinition::new("docs");
+pub(super) const NEEDS: TableDefinition<(u64, u64), u64> = TableDefinition::new("needs");
+pub(super) const NEEDED: TableDefinition<(u64, u64), u64> = TableDefinition::new("needed");
+pub(super) const MEMBERS: TableDefinition<(u64, u64), u64> = TableDefinition::new("members");
+pub(super) const LISTS: TableDefinition<u8, u64> = TableDefinition::new("lists");
+pub(super) const REQUESTS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("requests");
+
+/// Keys of `meta`; numbers are little-endian u64.
+pub(super) mod meta {
+    pub(crate) const SCHEMA: &str = "schema";
+    pub(crate) const UUID: &str = "uuid";
+    pub(crate) const MADE: &str = "made";
+    pub(crate) const BOOT_ID: &str = "boot-id";
+    pub(crate) const NEXT: &str = "next";
+    pub(crate) const CONNECTION: &str = "connection";
+    pub(crate) const GENERATION: &str = "generation";
+}
