@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use crate::model::error::Refusal;
 use crate::model::record::{Answer, Change, Moment};
-use crate::store::{Done, Query, Store, StoreError, Update};
+use crate::store::{Done, Query, Store, Update};
+
+pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;

@@ -1,0 +1,73 @@
+//! The one place where an errno is chosen.
+
+use crate::engine::Error;
+use crate::engine::StoreError;
+use crate::model::error::Refusal;
+
+/// An errno with its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno {
+    /// The number that the kernel knows.
+    pub code: i32,
+    /// The name that people know.
+    pub name: &'static str,
+}
+
+macro_rules! errnos {
+    ($($name:ident = $code:literal),* $(,)?) => {
+        impl Errno {
+            $(
+                #[doc = concat!("`", stringify!($name), "`")]
+                pub const $name: Errno = Errno { code: $code, name: stringify!($name) };
+            )*
+        }
+    };
+}
+
+// The numbers of Linux on every architecture that Rust and FUSE share (asm-generic).
+errnos! {
+    EPERM = 1, ENOENT = 2, EIO = 5, EACCES = 13, EBUSY = 16, EEXIST = 17, EXDEV = 18, ENOTDIR = 20, EISDIR = 21,
+    EINVAL = 22, EFBIG = 27, ENOSPC = 28, ENOTEMPTY = 39, ELOOP = 40, ENOTUNIQ = 76, ESTALE = 116,
+}
+
+/// The errno of an error.
+pub fn errno(error: &Error) -> Errno {
+    match error {
+        Error::Refused(refusal) => refused(refusal),
+        Error::Store(store) => failed(store),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Errno {
+    match refusal {
+        Refusal::NoSuch { .. } => Errno::ENOENT,
+        Refusal::IdTaken { .. } | Refusal::NameTaken { .. } => Errno::EEXIST,
+        Refusal::AmbiguousPrefix { .. } => Errno::ENOTUNIQ,
+        Refusal::HasDependents { .. } | Refusal::Live { .. } | Refusal::LastName { .. } => Errno::EBUSY,
+        Refusal::PodNotEmpty { .. } => Errno::ENOTEMPTY,
+        Refusal::BadName { .. }
+        | Refusal::BadJson(_)
+        | Refusal::BadByte { .. }
+        | Refusal::NotAnObject
+        | Refusal::BadKey { .. }
+        | Refusal::BadValue { .. }
+        | Refusal::Incomplete { .. }
+        | Refusal::UnknownVerb { .. } => Errno::EINVAL,
+        Refusal::TooLarge { .. } => Errno::EFBIG,
+        Refusal::DependsOnItself { .. } => Errno::ELOOP,
+        Refusal::CrossesPod { .. } => Errno::EXDEV,
+        Refusal::FixedKey { .. } | Refusal::PrefixNotExact { .. } | Refusal::NotYours { .. } => Errno::EPERM,
+        Refusal::ReadOnly { .. } => Errno::EACCES,
+        Refusal::Changed | Refusal::Gone => Errno::ESTALE,
+        Refusal::Undecodable { .. } => Errno::EIO,
+    }
+}
+
+fn failed(error: &StoreError) -> Errno {
+    match error {
+        StoreError::NoSpace => Errno::ENOSPC,
+        StoreError::Database(_) | StoreError::Row { .. } | StoreError::Dangling { .. } | StoreError::Closed => {
+            Errno::EIO
+        }
+    }
+}

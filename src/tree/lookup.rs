@@ -1,0 +1,257 @@
+//! From a name in a directory to an inode; attributes and changes of attributes; paths for people.
+
+use serde_json::{Map, Value};
+
+use super::ino::{Ino, ROOT, ino, slot};
+use super::node::{Attr, FileKind, Node, Object};
+use super::plan::{Dir, Entry, entries_in};
+use super::{Opened, Place, Result, Tree};
+use crate::engine::{Error, View};
+use crate::model::error::Refusal;
+use crate::model::id::Id;
+use crate::model::record::{Kind, Nanos, Serial};
+
+/// How long the kernel may take a name for the inode it got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifetime {
+    /// For ever: inode numbers that lose their meaning answer ESTALE.
+    Forever,
+    /// For this one walk: what answers to a name or prefix changes with other names.
+    Once,
+}
+
+/// What a name in a directory leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entered {
+    /// The inode.
+    pub attr: Attr,
+    /// How long the name leads there.
+    pub lifetime: Lifetime,
+}
+
+/// A time to set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetTime {
+    /// The time it is.
+    Now,
+    /// This one.
+    At(Nanos),
+}
+
+/// Attributes to set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SetAttr {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Whether an owner or group other than the present one is asked for.
+    pub owner: bool,
+    /// A new size.
+    pub size: Option<u64>,
+    /// A new time of reading.
+    pub atime: Option<SetTime>,
+    /// A new time of change.
+    pub mtime: Option<SetTime>,
+}
+
+/// The document of an object that only has a name or an ID.
+pub(super) fn naming(name: &str) -> Map<String, Value> {
+    let key = if Id::parse(name).is_some() { "id" } else { "name" };
+    Map::from_iter([(key.to_owned(), Value::from(name))])
+}
+
+impl Tree {
+    /// What a name in a directory leads to; `None` when to nothing.
+    ///
+    /// # Errors
+    /// An ambiguous prefix; [`Refusal::Gone`] when the directory is.
+    pub fn lookup(&self, parent: Ino, name: &str) -> Result<Option<Entered>> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, parent)?;
+        let (dir, object) = Tree::dir_of(&node)?;
+        let present = |entry: &&Entry| entry.name == name && object.is_none_or(|o| Tree::is_present(entry, o));
+        if let Some(entry) = entries_in(dir).find(present) {
+            let number = ino(object.map_or(0, |object| object.serial), entry.slot);
+            let attr = self.attr(&view, number, &Node::Entry(entry, object.cloned()))?;
+            return Ok(Some(Entered { attr, lifetime: Lifetime::Forever }));
+        }
+        let found = match (dir, object) {
+            (Dir::Objects(kind), _) => listed_or_hidden(&view, kind, name)?,
+            (Dir::Names, _) => view.name(name)?.map(|(binding, ..)| (ino(binding, slot::SELF), Lifetime::Forever)),
+            (Dir::Ids, _) => object_by_id(&view, name)?.map(|(_, serial)| (ino(serial, slot::ID), Lifetime::Forever)),
+            (Dir::Members, Some(pod)) => member(&view, pod.serial, name)?,
+            (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
+            (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
+            _ => None,
+        };
+        let Some((number, lifetime)) = found else { return Ok(None) };
+        let attr = self.attr(&view, number, &self.node(&view, number)?)?;
+        Ok(Some(Entered { attr, lifetime }))
+    }
+
+    /// An inode's attributes.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] when it means nothing any more.
+    pub fn getattr(&self, number: Ino) -> Result<Attr> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, number)?;
+        self.attr(&view, number, &node)
+    }
+
+    /// Where a symlink leads.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] when it means nothing any more.
+    pub fn readlink(&self, number: Ino) -> Result<String> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, number)?;
+        self.target(&view, number, &node)
+    }
+
+    /// Sets attributes to what they are, or refuses. Truncation alone changes nothing: shells truncate
+    /// before they write.
+    ///
+    /// # Errors
+    /// [`Refusal::NotYours`] for what would change; [`Refusal::ReadOnly`] for a truncation of what
+    /// only shows.
+    pub fn setattr(&self, number: Ino, set: SetAttr) -> Result<Attr> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, number)?;
+        let attr = self.attr(&view, number, &node)?;
+        let other_time = |time| matches!(time, Some(SetTime::At(nanos)) if nanos != attr.changed);
+        if set.mode.is_some_and(|mode| mode & 0o7777 != u32::from(attr.mode)) || set.owner {
+            return Err(Refusal::NotYours { what: "modes and owners are given by the mount" }.into());
+        }
+        if other_time(set.mtime) || other_time(set.atime) {
+            return Err(Refusal::NotYours { what: "times say when an entry changed" }.into());
+        }
+        match (&node, set.size) {
+            (Node::Entry(entry, _), Some(_)) if attr.kind == FileKind::File && !entry.is_writable() => {
+                Err(Refusal::ReadOnly { entry: entry.name }.into())
+            }
+            _ => Ok(attr),
+        }
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`] when it is to be written and only shows.
+    pub fn open(&self, number: Ino, write: bool) -> Result<Opened> {
+        let view = self.engine.view()?;
+        match self.node(&view, number)? {
+            Node::Entry(entry, _) if write && !entry.is_writable() => {
+                Err(Refusal::ReadOnly { entry: entry.name }.into())
+            }
+            _ => Ok(Opened { ino: number, fh: self.handles.open() }),
+        }
+    }
+
+    /// Opens a directory and fixes its listing. Returns the handle.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`].
+    pub fn opendir(&self, number: Ino) -> Result<u64> {
+        let view = self.engine.view()?;
+        Ok(self.handles.open_dir(self.listing(&view, number)?))
+    }
+
+    /// An open directory's listing.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`], when an earlier server opened it and it is gone since.
+    pub fn opened_listing(&self, number: Ino, fh: u64) -> Result<std::sync::Arc<super::Listing>> {
+        match self.handles.dir(fh) {
+            Some(listing) => Ok(listing),
+            None => Ok(self.handles.adopt_dir(fh, self.listing(&self.engine.view()?, number)?)),
+        }
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, fh: u64) {
+        self.handles.close_dir(fh);
+    }
+
+    /// What a mkdir answers: the object's own directory where its ID was given, else a directory that
+    /// the next lookup replaces by a symlink.
+    pub(super) fn made(&self, view: &View, kind: Kind, serial: Serial, name: &str, listed: bool) -> Result<Entered> {
+        let by_id = listed && Id::parse(name).is_some();
+        let number = ino(serial, if by_id { slot::SELF } else { slot::MADE });
+        let object = Object::new(serial, view.what(serial)?.ok_or(Refusal::Gone)?).ok_or(Refusal::Gone)?;
+        debug_assert_eq!(object.kind, kind);
+        let node = if by_id { Node::Object(object) } else { Node::Made(object) };
+        let lifetime = if by_id { Lifetime::Forever } else { Lifetime::Once };
+        Ok(Entered { attr: self.attr(view, number, &node)?, lifetime })
+    }
+
+    /// A path below the mount, for people.
+    pub(super) fn path(&self, place: Place<'_>) -> String {
+        let of = |number| self.engine.view().map_or_else(|_| "?".to_owned(), |view| self.path_of(&view, number));
+        match place {
+            Place::At(number) => of(number),
+            Place::In(parent, name) if parent == ROOT => name.to_owned(),
+            Place::In(parent, name) => format!("{}/{name}", of(parent)),
+        }
+    }
+
+    fn path_of(&self, view: &View, number: Ino) -> String {
+        let object = |kind: Kind, serial| match view.id_of(kind, serial) {
+            Ok(Some(id)) => format!("{}/{id}", kind.dir()),
+            _ => format!("{}/?", kind.dir()),
+        };
+        match self.node(view, number) {
+            Ok(Node::Root) => ".".to_owned(),
+            Ok(Node::Entry(entry, Some(o))) => format!("{}/{}", object(o.kind, o.serial), entry.name),
+            Ok(Node::Entry(entry, None)) => {
+                match super::plan::ENTRIES.iter().find(|above| above.shape == super::plan::Shape::Dir(entry.parent)) {
+                    Some(above) => format!("{}/{}", above.name, entry.name),
+                    None => entry.name.to_owned(),
+                }
+            }
+            Ok(Node::Object(o) | Node::Made(o) | Node::Hidden(o) | Node::HiddenMember(o) | Node::IdLink(o)) => {
+                object(o.kind, o.serial)
+            }
+            Ok(Node::Name { kind, object: serial, .. }) => object(kind, serial),
+            Ok(Node::Edge { other: ctr, .. } | Node::Member { ctr, .. }) => object(Kind::Ctr, ctr),
+            Err(_) => "?".to_owned(),
+        }
+    }
+}
+
+type Hit = Option<(Ino, Lifetime)>;
+
+/// Nothing there is no error on the way of a lookup.
+fn absent<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Refused(Refusal::NoSuch { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn object_by_id(view: &View, name: &str) -> Result<Option<(Kind, Serial)>> {
+    Id::parse(name).map_or(Ok(None), |id| view.object(&id))
+}
+
+fn listed_or_hidden(view: &View, kind: Kind, name: &str) -> Result<Hit> {
+    let Some(found) = absent(view.find(kind, name))? else { return Ok(None) };
+    Ok(Some(match Id::parse(name) {
+        Some(_) => (ino(found.serial, slot::SELF), Lifetime::Forever),
+        None => (ino(found.serial, slot::HIDDEN), Lifetime::Once),
+    }))
+}
+
+fn member(view: &View, pod: Serial, name: &str) -> Result<Hit> {
+    let Some(found) = absent(view.find(Kind::Ctr, name))? else { return Ok(None) };
+    let Some(member) = view.member(pod, found.serial)? else { return Ok(None) };
+    Ok(Some(match Id::parse(name) {
+        Some(_) => (ino(member, slot::SELF), Lifetime::Forever),
+        None => (ino(found.serial, slot::HIDDEN_MEMBER), Lifetime::Once),
+    }))
+}
+
+fn edge(view: &View, name: &str, ends: impl Fn(Serial) -> (Serial, Serial), place: u8) -> Result<Hit> {
+    let Some((Kind::Ctr, other)) = object_by_id(view, name)? else { return Ok(None) };
+    let (from, to) = ends(other);
+    Ok(view.edge(from, to)?.map(|edge| (ino(edge, place), Lifetime::Forever)))
+}

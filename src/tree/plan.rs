@@ -1,0 +1,235 @@
+//! What the tree looks like: one static table of entries.
+//!
+//! Lookup, listing, attributes, reading, writing and invalidation all read this table. An entry is in
+//! a directory of a kind ([`Dir`]); that of an object stands once for all objects of its kind. Lists
+//! of objects, names and edges are made from the store; their directories are entries too.
+
+use crate::model::field::Field;
+use crate::model::record::{Change, Doc, Kind, List};
+use crate::model::runtime::Setting;
+
+/// A kind of directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dir {
+    /// The root.
+    Root,
+    /// All objects of a kind, by ID; names and prefixes lead there unlisted.
+    Objects(Kind),
+    /// All names.
+    Names,
+    /// All IDs.
+    Ids,
+    /// Where objects are made.
+    Create,
+    /// Everything of a kind at once.
+    Tables,
+    /// The runtime configuration.
+    Runtime,
+    /// One object.
+    Object(Kind),
+    /// The containers that depend on one.
+    Dependencies,
+    /// The containers that one depends on.
+    DependsOn,
+    /// A pod's containers.
+    Members,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// A directory.
+    Dir(Dir),
+    /// A JSON document.
+    Doc(Doc),
+    /// One value, a key of a document seen alone.
+    Value(Field),
+    /// A pod's computed status.
+    PodStatus,
+    /// Why an object is not well.
+    Health,
+    /// The stored bytes.
+    Raw,
+    /// A container's pod.
+    PodLink,
+    /// Write documents, read IDs.
+    Create(Kind),
+    /// Write orders, read results.
+    Control,
+    /// A table of all objects of a kind.
+    Table(Kind),
+    /// The check of the store.
+    Check,
+    /// A setting of the runtime configuration.
+    Setting(Setting),
+    /// What was refused.
+    Refusals,
+    /// The program and the schema.
+    Version,
+}
+
+/// Who may do what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    /// For the owner alone: 0600, with a group 0640.
+    Secret,
+    /// Written by the owner, read by all: 0644.
+    Plain,
+    /// Read by all: 0444.
+    Shown,
+    /// A directory: 0755.
+    Dir,
+    /// A symlink: 0777.
+    Link,
+}
+
+/// What an entry is rendered from, hence when it changed last and which change touches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// The store as such; or measured when asked.
+    Store,
+    /// A list of the whole store.
+    List(List),
+    /// The object's existence.
+    Made,
+    /// The object's config.
+    Config,
+    /// The object's state.
+    State,
+    /// Both documents.
+    Documents,
+    /// The members of a pod.
+    Members,
+    /// The members' status.
+    PodStatus,
+    /// The dependents of a container.
+    Dependents,
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The directory that it is in.
+    pub(super) parent: Dir,
+    /// Its place in inode numbers; never given to another entry of the same object.
+    pub(super) slot: u8,
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What it is.
+    pub(super) shape: Shape,
+    /// Its mode.
+    pub(super) access: Access,
+    /// What it is rendered from.
+    pub(super) source: Source,
+}
+
+const fn entry(parent: Dir, slot: u8, name: &'static str, shape: Shape, access: Access, source: Source) -> Entry {
+    Entry { parent, slot, name, shape, access, source }
+}
+
+const CTR: Dir = Dir::Object(Kind::Ctr);
+const POD: Dir = Dir::Object(Kind::Pod);
+
+/// The slot of the root directory, whose serial is 0: inode 1.
+pub(super) const ROOT_SLOT: u8 = 1;
+
+/// Every entry of the tree that does not come from a list.
+#[rustfmt::skip]
+pub(super) static ENTRIES: &[Entry] = &[
+    entry(Dir::Root, 2, "ctr", Shape::Dir(Dir::Objects(Kind::Ctr)), Access::Dir, Source::List(List::Ctr)),
+    entry(Dir::Root, 3, "pod", Shape::Dir(Dir::Objects(Kind::Pod)), Access::Dir, Source::List(List::Pod)),
+    entry(Dir::Root, 4, "name", Shape::Dir(Dir::Names), Access::Dir, Source::List(List::Name)),
+    entry(Dir::Root, 5, "id", Shape::Dir(Dir::Ids), Access::Dir, Source::List(List::Id)),
+    entry(Dir::Root, 6, "create", Shape::Dir(Dir::Create), Access::Dir, Source::Store),
+    entry(Dir::Root, 7, "control", Shape::Control, Access::Secret, Source::Store),
+    entry(Dir::Root, 8, "check", Shape::Check, Access::Shown, Source::Store),
+    entry(Dir::Root, 9, "table", Shape::Dir(Dir::Tables), Access::Dir, Source::Store),
+    entry(Dir::Root, 10, "runtime-config", Shape::Dir(Dir::Runtime), Access::Dir, Source::Store),
+    entry(Dir::Root, 11, "refusals", Shape::Refusals, Access::Secret, Source::Store),
+    entry(Dir::Root, 12, "version", Shape::Version, Access::Shown, Source::Store),
+
+    entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
+    entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
+    entry(Dir::Tables, 24, "ctr", Shape::Table(Kind::Ctr), Access::Shown, Source::List(List::Ctr)),
+    entry(Dir::Tables, 25, "pod", Shape::Table(Kind::Pod), Access::Shown, Source::List(List::Pod)),
+    entry(Dir::Runtime, 28, "static-dir", Shape::Setting(Setting::StaticDir), Access::Shown, Source::Store),
+    entry(Dir::Runtime, 29, "tmp-dir", Shape::Setting(Setting::TmpDir), Access::Shown, Source::Store),
+    entry(Dir::Runtime, 30, "run-root", Shape::Setting(Setting::RunRoot), Access::Shown, Source::Store),
+    entry(Dir::Runtime, 31, "graph-root", Shape::Setting(Setting::GraphRoot), Access::Shown, Source::Store),
+    entry(Dir::Runtime, 32, "graph-driver-name", Shape::Setting(Setting::GraphDriverName), Access::Shown, Source::Store),
+
+    entry(CTR, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
+    entry(CTR, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
+    entry(CTR, 18, "dependencies", Shape::Dir(Dir::Dependencies), Access::Dir, Source::Dependents),
+    entry(CTR, 19, "depends-on", Shape::Dir(Dir::DependsOn), Access::Dir, Source::Made),
+    entry(CTR, 20, "name", Shape::Value(Field::Name), Access::Plain, Source::Config),
+    entry(CTR, 21, "status", Shape::Value(Field::Status), Access::Plain, Source::State),
+    entry(CTR, 22, "pid", Shape::Value(Field::Pid), Access::Plain, Source::State),
+    entry(CTR, 23, "exit-code", Shape::Value(Field::ExitCode), Access::Plain, Source::State),
+    entry(CTR, 24, "netns", Shape::Value(Field::Netns), Access::Plain, Source::State),
+    entry(CTR, 25, "health", Shape::Health, Access::Shown, Source::State),
+    entry(CTR, 26, "raw", Shape::Raw, Access::Secret, Source::Documents),
+    entry(CTR, 27, "pod", Shape::PodLink, Access::Link, Source::Made),
+
+    entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
+    entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
+    entry(POD, 18, "containers", Shape::Dir(Dir::Members), Access::Dir, Source::Members),
+    entry(POD, 20, "name", Shape::Value(Field::Name), Access::Plain, Source::Config),
+    entry(POD, 21, "status", Shape::PodStatus, Access::Shown, Source::PodStatus),
+    entry(POD, 25, "health", Shape::Health, Access::Shown, Source::State),
+    entry(POD, 26, "raw", Shape::Raw, Access::Secret, Source::Documents),
+];
+
+impl Entry {
+    /// Whether anything can be written to it.
+    pub(super) fn is_writable(&self) -> bool {
+        matches!(self.shape, Shape::Doc(_) | Shape::Value(_) | Shape::Create(_) | Shape::Control)
+    }
+
+    /// Whether a change of an object or list touches it.
+    pub(super) fn is_touched_by(&self, change: Change) -> bool {
+        let of = |kind| self.parent == Dir::Object(kind);
+        match change {
+            Change::List(list) => self.source == Source::List(list),
+            Change::Config(kind, _) => of(kind) && matches!(self.source, Source::Config | Source::Documents),
+            Change::State(kind, _) => of(kind) && matches!(self.source, Source::State | Source::Documents),
+            Change::PodStatus(_) => of(Kind::Pod) && self.source == Source::PodStatus,
+            Change::Members(_) => of(Kind::Pod) && self.source == Source::Members,
+            Change::Dependents(_) => of(Kind::Ctr) && self.source == Source::Dependents,
+            Change::Removed(kind, _) => of(kind),
+            Change::Binding(_) | Change::Edge(_) | Change::Member(_) => false,
+        }
+    }
+}
+
+/// The entries of a directory of this kind.
+pub(super) fn entries_in(dir: Dir) -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter().filter(move |entry| entry.parent == dir)
+}
+
+/// The entry of the whole store in this slot.
+pub(super) fn fixed(slot: u8) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.slot == slot && !matches!(entry.parent, Dir::Object(_)))
+}
+
+/// The entry of an object of this kind in this slot.
+pub(super) fn of_object(kind: Kind, slot: u8) -> Option<&'static Entry> {
+    entries_in(Dir::Object(kind)).find(|entry| entry.slot == slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dir, ENTRIES};
+
+    #[test]
+    fn no_slot_and_no_name_is_given_twice() {
+        for (at, one) in ENTRIES.iter().enumerate() {
+            for other in &ENTRIES[..at] {
+                let object = |dir| matches!(dir, Dir::Object(_));
+                let same_space = one.parent == other.parent || !object(one.parent) && !object(other.parent);
+                assert!(!same_space || one.slot != other.slot, "{one:?} {other:?}");
+                assert!(one.parent != other.parent || one.name != other.name, "{one:?} {other:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Reading: content is made whole by the read at offset 0, and later offsets go on in it, so that no
+//! reader sees a mixture of two contents.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use super::handle::{Opened, State};
+use super::keep::ReadNote;
+use super::node::{Head, Node, Object};
+use super::plan::Shape;
+use super::{Result, Tree};
+use crate::engine::{SCHEMA, View};
+use crate::model::error::Refusal;
+use crate::model::record::{Doc, Kind};
+use crate::model::status::pod_status;
+
+/// What a read from the start was given.
+#[derive(Clone)]
+pub(super) struct Content {
+    bytes: Arc<[u8]>,
+    /// The version of the document, for entries that are one.
+    version: Option<u64>,
+}
+
+const CTR_EXAMPLE: &str = r#"{
+  "name": "web",
+  "pod": "",
+  "labels": {"tier": "front"},
+  "Dependencies": [],
+  "netNsCtr": "",
+  "command": ["httpd", "-f"],
+  "stopTimeout": 10
+}
+"#;
+
+const POD_EXAMPLE: &str = r#"{
+  "name": "shop",
+  "labels": {"tier": "front"},
+  "cgroupParent": "/pods"
+}
+"#;
+
+const CONTROL_EXAMPLE: &str = r#"{"verb": "remove", "ctr": ["web", "db"]}
+{"verb": "remove", "pod": "shop", "recursive": true}
+"#;
+
+impl Tree {
+    /// Up to `size` bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`Refusal::Changed`] in the middle of a file that was opened by an earlier server and changed
+    /// since; [`Refusal::Gone`]; [`Refusal::Undecodable`].
+    pub fn read(&self, opened: Opened, offset: u64, size: usize) -> Result<Vec<u8>> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, opened.ino);
+        let handle = self.handles.file(opened.fh);
+        let mut state = handle.state.lock();
+        if !state.saved.output.is_empty() && matches!(&node, Ok(Node::Entry(entry, _)) if is_conversation(entry.shape))
+        {
+            return self.read_output(opened.fh, &mut state, offset, size);
+        }
+        if offset > 0 && state.content.is_none() && state.inherited {
+            if let Some(end) = self.inherit(&view, &node, opened.fh, &mut state, offset)? {
+                return Ok(end);
+            }
+        } else if offset == 0 || state.content.is_none() {
+            let content = self.content(&view, &node?)?;
+            self.note(opened.fh, &mut state, &content);
+            state.content = Some(content);
+        }
+        let bytes = state.content.as_ref().map_or(&[][..], |content| &content.bytes);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(bytes[start..bytes.len().min(start.saturating_add(size))].to_vec())
+    }
+
+    /// Remembers what a read was given, for the server after this one and for compare-and-swap.
+    fn note(&self, fh: u64, state: &mut State, content: &Content) {
+        let note = ReadNote { length: content.bytes.len() as u64, digest: digest(&content.bytes) };
+        if let Err(error) = self.handles.keep.note_read(fh, note) {
+            log::warn!("a read cannot be kept for the next server: {error}");
+        }
+        state.saved.seen = content.version;
+    }
+
+    /// Goes on with a file that an earlier server began to read out.
+    fn inherit(
+        &self,
+        view: &View,
+        node: &Result<Node>,
+        fh: u64,
+        state: &mut State,
+        offset: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let note = self.handles.keep.read_note(fh);
+        if note.is_some_and(|note| offset >= note.length) {
+            return Ok(Some(vec![]));
+        }
+        let content = self.content(view, node.as_ref().map_err(Clone::clone)?)?;
+        if note.is_some_and(|note| note.digest != digest(&content.bytes)) {
+            return Err(Refusal::Changed.into());
+        }
+        state.saved.seen = content.version;
+        state.content = Some(content);
+        Ok(None)
+    }
+
+    /// Results begin wherever the handle is read first after the write that made them.
+    fn read_output(&self, fh: u64, state: &mut State, offset: u64, size: usize) -> Result<Vec<u8>> {
+        let at = match state.saved.output_at {
+            Some(at) => at,
+            None => {
+                state.saved.output_at = Some(offset);
+                self.save(fh, state);
+                offset
+            }
+        };
+        let start = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(state.saved.output.len());
+        Ok(state.saved.output[start..state.saved.output.len().min(start.saturating_add(size))].to_vec())
+    }
+
+    fn content(&self, view: &View, node: &Node) -> Result<Content> {
+        let Node::Entry(entry, object) = node else {
+            return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
+        };
+        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
+        let Some(object) = object else { return Ok(text(self.fixed_text(view, entry.shape)?)) };
+        Ok(match entry.shape {
+            Shape::Doc(doc) => doc_content(view, object, doc)?,
+            Shape::Raw => Content { bytes: view.raw(object.serial)?.into(), version: None },
+            Shape::Health => text(self.engine.health(view, object.kind, object.serial)?),
+            Shape::Value(_) | Shape::PodStatus => text(value_text(entry.shape, object)?),
+            _ => text(String::new()),
+        })
+    }
+
+    /// The text of an entry of the whole store.
+    pub(super) fn fixed_text(&self, view: &View, shape: Shape) -> Result<String> {
+        Ok(match shape {
+            Shape::Create(Kind::Ctr) => CTR_EXAMPLE.to_owned(),
+            Shape::Create(Kind::Pod) => POD_EXAMPLE.to_owned(),
+            Shape::Control => CONTROL_EXAMPLE.to_owned(),
+            Shape::Table(kind) => view.table(kind)?,
+            Shape::Check => view.check()?,
+            Shape::Setting(setting) => view.runtime(setting, &self.store_path)? + "\n",
+            Shape::Refusals => self.refusals.text(),
+            Shape::Version => format!("ctrfs {}, schema {SCHEMA}\n", env!("CARGO_PKG_VERSION")),
+            _ => String::new(),
+        })
+    }
+}
+
+/// Whether an entry is written and then answers on the same handle.
+fn is_conversation(shape: Shape) -> bool {
+    matches!(shape, Shape::Create(_) | Shape::Control)
+}
+
+fn doc_content(view: &View, object: &Object, doc: Doc) -> Result<Content> {
+    let bytes = view.doc(object.serial, doc)?;
+    Ok(Content { bytes: bytes.into(), version: object.head.as_ref().map(|_| object.version(doc)) })
+}
+
+fn value_text(shape: Shape, object: &Object) -> Result<String> {
+    let why = || "its head does not decode".to_owned();
+    let head = object.head.as_ref().ok_or_else(|| Refusal::Undecodable { part: "record", why: why() })?;
+    Ok(match (shape, head) {
+        (Shape::Value(field), Head::Ctr(head)) => field.show(head) + "\n",
+        (Shape::PodStatus, Head::Pod(head)) => pod_status(&head.counts).to_owned() + "\n",
+        _ => head.name().to_owned() + "\n",
+    })
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,319 @@
+//! Writing: bytes arrive in any pieces; what they complete takes effect with the write that completes
+//! it, and that write's result is the verdict. A refused write leaves handle and store as they were.
+
+use serde_json::{Map, Value};
+
+use super::handle::{Opened, State};
+use super::node::{Node, Object};
+use super::plan::{Entry, Shape};
+use super::{Outcome, Result, Tree};
+use crate::engine::{Edit, Order, Origin};
+use crate::model::error::Refusal;
+use crate::model::field::Field;
+use crate::model::id::Id;
+use crate::model::json::{Step, parse};
+use crate::model::name::shorten;
+use crate::model::record::{Answer, Change, Doc, Kind};
+
+/// The most bytes of one document.
+const MAX_DOCUMENT: usize = 1 << 20;
+/// The most bytes of one value, its newline among them.
+const MAX_VALUE: usize = 4 << 10;
+
+type Document = Map<String, Value>;
+
+impl Tree {
+    /// Takes bytes for an open file; `append` when it was opened so. All of them are taken or none.
+    ///
+    /// # Errors
+    /// What is wrong with them, or with what they ask for.
+    pub fn write(&self, origin: Origin, opened: Opened, data: &[u8], append: bool) -> Result<Outcome<usize>> {
+        let handle = self.handles.file(opened.fh);
+        let mut state = handle.state.lock();
+        let done = |changes| Outcome { value: data.len(), changes };
+        if origin.resent && state.saved.unique == origin.unique {
+            return Ok(done(vec![]));
+        }
+        let node = self.node(&self.engine.view()?, opened.ino)?;
+        let Node::Entry(entry, object) = &node else {
+            return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
+        };
+        let changes = match (entry.shape, object) {
+            (Shape::Doc(doc), Some(object)) => {
+                let commit =
+                    |state: &mut State, documents| self.commit_documents(origin, object, doc, documents, append, state);
+                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+            }
+            (Shape::Create(kind), None) => {
+                let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
+                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+            }
+            (Shape::Control, None) => {
+                let commit = |state: &mut State, documents| self.commit_control(origin, documents, state);
+                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+            }
+            (Shape::Value(field), Some(object)) => {
+                self.take_value(origin, opened.fh, &mut state, data, field, object)?
+            }
+            _ => return Err(Refusal::ReadOnly { entry: entry.name }.into()),
+        };
+        Ok(done(changes))
+    }
+
+    /// Takes bytes of documents and commits those that become complete.
+    fn take_documents(
+        &self,
+        origin: Origin,
+        fh: u64,
+        state: &mut State,
+        data: &[u8],
+        commit: impl FnOnce(&mut State, Vec<Document>) -> Result<Vec<Change>>,
+    ) -> Result<Vec<Change>> {
+        let mut scanner = state.scanner.clone();
+        let mut ends = Vec::new();
+        let mut begin = state.saved.pending.is_empty().then_some(data.len());
+        for (at, byte) in data.iter().enumerate() {
+            let step = scanner.step(*byte).map_err(|rule| Refusal::BadByte { at, rule })?;
+            match step {
+                Step::Complete => ends.push(at + 1),
+                Step::Inside if begin == Some(data.len()) => begin = Some(at),
+                Step::Inside | Step::Between => {}
+            }
+        }
+        let limit = |bytes: usize| match bytes {
+            0..=MAX_DOCUMENT => Ok(()),
+            _ => Err(Refusal::TooLarge { what: "document", limit: MAX_DOCUMENT }),
+        };
+        let Some(last) = ends.last().copied() else {
+            let more = &data[begin.unwrap_or(0)..];
+            limit(state.saved.pending.len() + more.len() + usize::from(!more.is_empty()))?;
+            state.scanner = scanner;
+            self.append(origin, fh, state, more);
+            return Ok(vec![]);
+        };
+        let mut documents = Vec::new();
+        let (mut from, mut pending) = (0, state.saved.pending.clone());
+        for end in ends {
+            pending.extend_from_slice(&data[from..end]);
+            limit(pending.trim_ascii().len())?;
+            documents.push(object_in(&pending)?);
+            pending.clear();
+            from = end;
+        }
+        let rest = data[last..].trim_ascii_start();
+        limit(rest.len())?;
+        let changes = commit(state, documents)?;
+        state.scanner = scanner;
+        state.saved.pending = rest.to_vec();
+        state.saved.unique = origin.unique;
+        self.save(fh, state);
+        Ok(changes)
+    }
+
+    fn commit_documents(
+        &self,
+        origin: Origin,
+        object: &Object,
+        doc: Doc,
+        documents: Vec<Document>,
+        append: bool,
+        state: &mut State,
+    ) -> Result<Vec<Change>> {
+        let edit = if append { Edit::Merge } else { Edit::Replace };
+        let edits = documents.into_iter().map(edit).collect();
+        let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
+        if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
+            *seen = version;
+        }
+        Ok(done.changes)
+    }
+
+    fn commit_create(
+        &self,
+        origin: Origin,
+        kind: Kind,
+        documents: Vec<Document>,
+        state: &mut State,
+    ) -> Result<Vec<Change>> {
+        let done = self.engine.create(origin, kind, documents)?;
+        if let Answer::Objects(objects) = done.answer {
+            let ids = objects.into_iter().map(|(_, _, id)| format!("{}\n", Id::from_bytes(id)));
+            answer(state, ids);
+        }
+        Ok(done.changes)
+    }
+
+    fn commit_control(&self, origin: Origin, documents: Vec<Document>, state: &mut State) -> Result<Vec<Change>> {
+        let orders = documents.iter().map(order).collect::<std::result::Result<_, Refusal>>()?;
+        let done = self.engine.carry_out(origin, orders)?;
+        if let Answer::Removed(removed) = done.answer {
+            let line = |ids: Vec<[u8; 32]>| {
+                let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
+                ids.join(" ") + "\n"
+            };
+            answer(state, removed.into_iter().map(line));
+        }
+        Ok(done.changes)
+    }
+
+    /// Takes bytes of a value and commits it with its newline.
+    fn take_value(
+        &self,
+        origin: Origin,
+        fh: u64,
+        state: &mut State,
+        data: &[u8],
+        field: Field,
+        object: &Object,
+    ) -> Result<Vec<Change>> {
+        let bytes = state.saved.pending.len() + data.len();
+        if bytes > MAX_VALUE {
+            return Err(Refusal::TooLarge { what: "value", limit: MAX_VALUE }.into());
+        }
+        let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
+            self.append(origin, fh, state, data);
+            return Ok(vec![]);
+        };
+        let line = [&state.saved.pending, &data[..end]].concat();
+        if end + 1 != data.len() {
+            let value = shorten(&String::from_utf8_lossy(&[&state.saved.pending, data].concat()));
+            return Err(Refusal::BadValue { entry: field.name(), value, rule: "one line" }.into());
+        }
+        let changes = self.commit_value(origin, field, object, &line)?;
+        state.saved.pending.clear();
+        state.saved.closed_at = 0;
+        state.saved.unique = origin.unique;
+        self.save(fh, state);
+        Ok(changes)
+    }
+
+    fn commit_value(&self, origin: Origin, field: Field, object: &Object, line: &[u8]) -> Result<Vec<Change>> {
+        let text = std::str::from_utf8(line).map_err(|_| Refusal::BadValue {
+            entry: field.name(),
+            value: shorten(&String::from_utf8_lossy(line)),
+            rule: "UTF-8",
+        })?;
+        let value = field.parse(text)?;
+        let (doc, key) = field.place();
+        let patch = Map::from_iter([(key.to_owned(), value)]);
+        Ok(self.engine.write(origin, object.kind, object.serial, doc, vec![Edit::Merge(patch)], None)?.changes)
+    }
+
+    /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it
+    /// may follow, for a shell's commands share a handle and each closes it. What is no complete
+    /// document yet is said to be so.
+    ///
+    /// # Errors
+    /// As [`Tree::write`]; [`Refusal::Incomplete`].
+    pub fn flush(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        let handle = self.handles.file(opened.fh);
+        let mut state = handle.state.lock();
+        let pending = state.saved.pending.len();
+        if pending == 0 || state.saved.closed_at == pending {
+            return Ok(Outcome { value: (), changes: vec![] });
+        }
+        let node = self.node(&self.engine.view()?, opened.ino)?;
+        let Node::Entry(Entry { shape: Shape::Value(field), .. }, Some(object)) = &node else {
+            return Err(Refusal::Incomplete { bytes: pending }.into());
+        };
+        let line = state.saved.pending.clone();
+        let changes = self.commit_value(origin, *field, object, &line)?;
+        state.saved.closed_at = pending;
+        state.saved.unique = origin.unique;
+        self.save(opened.fh, &mut state);
+        Ok(Outcome { value: (), changes })
+    }
+
+    /// The last close. Bytes that completed nothing are dropped, and it is said how many.
+    ///
+    /// # Errors
+    /// [`Refusal::Incomplete`], which nobody is told but the log of refusals.
+    pub fn release(&self, opened: Opened) -> Result<()> {
+        let handle = self.handles.close(opened.fh);
+        let state = handle.state.lock();
+        if state.kept {
+            self.handles.keep.remove(opened.fh);
+        }
+        match state.saved.pending.len() - state.saved.closed_at.min(state.saved.pending.len()) {
+            0 => Ok(()),
+            bytes => Err(Refusal::Incomplete { bytes }.into()),
+        }
+    }
+
+    /// Keeps bytes that complete nothing yet.
+    fn append(&self, origin: Origin, fh: u64, state: &mut State, data: &[u8]) {
+        state.saved.unique = origin.unique;
+        if data.is_empty() {
+            return;
+        }
+        state.saved.pending.extend_from_slice(data);
+        let kept = if state.kept {
+            self.handles.keep.append(fh, origin.unique, data)
+        } else {
+            self.handles.keep.save(fh, &state.saved)
+        };
+        state.kept = true;
+        warn_unkept(kept);
+    }
+
+    /// Keeps a handle's state for the server after this one, if there is anything to keep.
+    pub(super) fn save(&self, fh: u64, state: &mut State) {
+        if state.saved.pending.is_empty() && state.saved.output.is_empty() {
+            if std::mem::take(&mut state.kept) {
+                self.handles.keep.remove(fh);
+            }
+            return;
+        }
+        state.kept = true;
+        warn_unkept(self.handles.keep.save(fh, &state.saved));
+    }
+}
+
+fn warn_unkept(kept: std::io::Result<()>) {
+    if let Err(error) = kept {
+        log::warn!("an open handle cannot be kept for the next server: {error}");
+    }
+}
+
+/// Adds results. Those that were read make room, and reading begins wherever the handle then stands.
+fn answer(state: &mut State, lines: impl Iterator<Item = String>) {
+    if state.saved.output_at.take().is_some() {
+        state.saved.output.clear();
+    }
+    lines.for_each(|line| state.saved.output.extend_from_slice(line.as_bytes()));
+}
+
+fn object_in(text: &[u8]) -> std::result::Result<Document, Refusal> {
+    match parse(text)? {
+        Value::Object(document) => Ok(document),
+        _ => Err(Refusal::NotAnObject),
+    }
+}
+
+/// Reads one document written to `control`.
+fn order(document: &Document) -> std::result::Result<Order, Refusal> {
+    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
+    match document.get("verb") {
+        Some(Value::String(verb)) if verb == "remove" => {}
+        Some(Value::String(verb)) => return Err(Refusal::UnknownVerb { verb: shorten(verb) }),
+        _ => return Err(bad("verb", "a string: what is to be done")),
+    }
+    if let Some(key) = document.keys().find(|key| !["verb", "ctr", "pod", "recursive"].contains(&key.as_str())) {
+        return Err(bad(key, "nothing: \"remove\" has ctr, pod and recursive"));
+    }
+    match (document.get("ctr"), document.get("pod"), document.get("recursive")) {
+        (Some(Value::String(one)), None, None) => Ok(Order::Ctrs(vec![one.clone()])),
+        (Some(Value::Array(all)), None, None) => {
+            let names = all.iter().map(|name| name.as_str().map(str::to_owned));
+            let names = names.collect::<Option<Vec<_>>>().ok_or_else(|| bad("ctr", "a name or an array of names"))?;
+            Ok(Order::Ctrs(names))
+        }
+        (None, Some(Value::String(pod)), recursive) => match recursive {
+            None => Ok(Order::Pod { pod: pod.clone(), recursive: false }),
+            Some(Value::Bool(recursive)) => Ok(Order::Pod { pod: pod.clone(), recursive: *recursive }),
+            Some(_) => Err(bad("recursive", "true or false")),
+        },
+        (Some(_), None, None) => Err(bad("ctr", "a name or an array of names")),
+        _ => Err(bad("verb", "either \"ctr\" or \"pod\" beside it, and \"recursive\" with \"pod\" only")),
+    }
+}
