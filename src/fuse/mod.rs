@@ -1,1 +1,420 @@
-//! (being written)
+//! The kernel's protocol: each request is unpacked, handed down in one call, and answered.
+//!
+//! No rule and no state of its own. What the kernel may cache is decided here, by the lifetimes and
+//! flags of the answers: names for ever and attributes from GETATTR for ever, everything else for no
+//! time. What a request changed is told to the kernel by the request's own thread, after the commit
+//! and before the answer, as INVAL_INODE for attributes only: that takes no lock and waits for no page.
+
+mod reply;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    BsdFileFlags, Errno as FuseErrno, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, Notifier, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
+use crate::engine::{Error, Origin};
+use crate::model::error::Refusal;
+use crate::model::record::Change;
+use crate::tree::{Caller, Entered, Opened, Outcome, Place, SetAttr, Tree, errno, touched};
+
+/// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
+const RESENT: u64 = 1 << 63;
+
+/// The filesystem as fuser drives it.
+pub struct Adapter {
+    tree: Arc<Tree>,
+    /// Set once the session has begun, before the first request is read.
+    notifier: Arc<OnceLock<Notifier>>,
+    owner: Owner,
+}
+
+/// Whose the entries are.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The user who mounted.
+    pub uid: u32,
+    /// The group that may read, or the user's.
+    pub gid: u32,
+}
+
+impl Adapter {
+    /// An adapter over a tree.
+    pub fn new(tree: Arc<Tree>, notifier: Arc<OnceLock<Notifier>>, owner: Owner) -> Adapter {
+        Adapter { tree, notifier, owner }
+    }
+
+    /// Tells the kernel what changed.
+    fn tell(&self, changes: &[Change]) {
+        if let Some(notifier) = self.notifier.get() {
+            invalidate(notifier, changes);
+        }
+    }
+
+    /// Tells what a change touched, answers, and lets the kept answer go; or answers the refusal.
+    fn answer<T>(
+        &self,
+        request: &Request,
+        op: &str,
+        place: Place<'_>,
+        result: Result<Outcome<T>, Error>,
+        reply: impl FnOnce(Result<T, FuseErrno>),
+    ) {
+        match result {
+            Ok(outcome) => {
+                self.tell(&outcome.changes);
+                reply(Ok(outcome.value));
+                if !outcome.changes.is_empty() {
+                    self.tree.engine().arrived(origin(request));
+                }
+            }
+            Err(error) => reply(Err(self.refuse(request, op, place, &error))),
+        }
+    }
+
+    /// Notes a refusal and gives its errno.
+    fn refuse(&self, request: &Request, op: &str, place: Place<'_>, error: &Error) -> FuseErrno {
+        if let Error::Store(error) = error {
+            log::error!("{op}: {error}");
+        }
+        self.tree.note_refusal(Caller { pid: request.pid(), uid: request.uid() }, op, place, error);
+        code(error)
+    }
+
+    fn enter(&self, entered: &Entered, reply: ReplyEntry) {
+        let attr = file_attr(&entered.attr, self.owner);
+        reply.entry_with_ttls(&NEVER, &lifetime(entered.lifetime), &attr, fuser::Generation(0));
+    }
+}
+
+/// Tells the kernel that attributes changed. An inode that it does not know is no matter.
+pub fn invalidate(notifier: &Notifier, changes: &[Change]) {
+    for ino in changes.iter().flat_map(|change| touched(*change)) {
+        if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
+            log::debug!("inode {ino} is not told: {error}");
+        }
+    }
+}
+
+fn code(error: &Error) -> FuseErrno {
+    FuseErrno::from_i32(errno(error).code)
+}
+
+fn origin(request: &Request) -> Origin {
+    let unique = request.unique().0;
+    Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 }
+}
+
+/// Names of the tree are UTF-8; no other name leads anywhere.
+fn utf8(name: &OsStr) -> Result<&str, Error> {
+    let bad = || Refusal::BadName { name: name.to_string_lossy().into_owned(), rule: "a name is ASCII" };
+    name.to_str().ok_or_else(|| bad().into())
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::Gone | Refusal::NoSuch { .. }))
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        if config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS).is_err() {
+            log::info!("the kernel has no parallel directory operations");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Some(text) = name.to_str() else { return reply.error(FuseErrno::ENOENT) };
+        match self.tree.lookup(parent.0, text) {
+            Ok(Some(entered)) => self.enter(&entered, reply),
+            Ok(None) => reply.error(FuseErrno::ENOENT),
+            Err(error) if is_absent(&error) => reply.error(code(&error)),
+            Err(error) => reply.error(self.refuse(request, "lookup", Place::In(parent.0, text), &error)),
+        }
+    }
+
+    fn getattr(&self, request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.tree.getattr(ino.0) {
+            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr, self.owner)),
+            Err(error) if is_absent(&error) => reply.error(code(&error)),
+            Err(error) => reply.error(self.refuse(request, "getattr", Place::At(ino.0), &error)),
+        }
+    }
+
+    // The kernel takes a SETATTR's attributes without comparing versions (fuse_do_setattr), so they
+    // must not live: an invalidation may have passed them.
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let owner = uid.is_some_and(|uid| uid != self.owner.uid) || gid.is_some_and(|gid| gid != self.owner.gid);
+        let set = SetAttr { mode, owner, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
+        match self.tree.setattr(ino.0, set) {
+            Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, self.owner)),
+            Err(error) => reply.error(self.refuse(request, "setattr", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.tree.readlink(ino.0) {
+            Ok(target) => reply.data(target.as_bytes()),
+            Err(error) if is_absent(&error) => reply.error(code(&error)),
+            Err(error) => reply.error(self.refuse(request, "readlink", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(self.refuse_new(request, "mknod", parent, name));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        reply.error(self.refuse_new(request, "symlink", parent, name));
+    }
+
+    fn link(&self, request: &Request, _ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        reply.error(self.refuse_new(request, "link", parent, name));
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(self.refuse_new(request, "create", parent, name));
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        let result = utf8(name).and_then(|name| self.tree.mkdir(origin(request), parent.0, name));
+        let shown = name.to_string_lossy();
+        self.answer(request, "mkdir", Place::In(parent.0, &shown), result, |result| match result {
+            Ok(entered) => self.enter(&entered, reply),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let result = utf8(name).and_then(|name| self.tree.unlink(origin(request), parent.0, name));
+        let shown = name.to_string_lossy();
+        self.answer(request, "unlink", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let result = utf8(name).and_then(|name| self.tree.rmdir(origin(request), parent.0, name));
+        let shown = name.to_string_lossy();
+        self.answer(request, "rmdir", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if flags.contains(RenameFlags::RENAME_WHITEOUT) {
+            return reply.error(FuseErrno::EINVAL);
+        }
+        let swap = flags.contains(RenameFlags::RENAME_EXCHANGE);
+        let result = utf8(name)
+            .and_then(|from| self.tree.rename(origin(request), (parent.0, from), (newparent.0, utf8(newname)?), swap));
+        let shown = name.to_string_lossy();
+        self.answer(request, "rename", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        match self.tree.open(ino.0, write) {
+            Ok(opened) if write => reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO),
+            Ok(opened) => {
+                reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
+            }
+            Err(error) if is_absent(&error) => reply.error(code(&error)),
+            Err(error) => reply.error(self.refuse(request, "open", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(self.refuse(request, "read", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let append = flags.0 & libc::O_APPEND != 0;
+        let result = self.tree.write(origin(request), Opened { ino: ino.0, fh: fh.0 }, data, append);
+        self.answer(request, "write", Place::At(ino.0), result, |result| match result {
+            Ok(bytes) => reply.written(bytes as u32),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        match self.tree.flush(origin(request), Opened { ino: ino.0, fh: fh.0 }) {
+            // More may follow: whether bytes are lost shows at the last close, which notes it.
+            Err(error @ Error::Refused(Refusal::Incomplete { .. })) => reply.error(code(&error)),
+            result => self.answer(request, "close", Place::At(ino.0), result, |result| empty(reply, result)),
+        }
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        if let Err(error) = self.tree.release(Opened { ino: ino.0, fh: fh.0 }) {
+            self.refuse(request, "close", Place::At(ino.0), &error);
+        }
+        reply.ok();
+    }
+
+    // What was answered is on disk.
+    fn fsync(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.tree.opendir(ino.0) {
+            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
+            Err(error) if is_absent(&error) => reply.error(code(&error)),
+            Err(error) => reply.error(self.refuse(request, "opendir", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn readdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        match self.tree.opened_listing(ino.0, fh.0) {
+            Ok(listing) => {
+                let from = listing.partition_point(|entry| entry.cookie <= offset);
+                for entry in &listing[from..] {
+                    if reply.add(INodeNo(entry.ino), entry.cookie, file_type(entry.kind), &entry.name) {
+                        break;
+                    }
+                }
+                reply.ok();
+            }
+            Err(error) => reply.error(self.refuse(request, "readdir", Place::At(ino.0), &error)),
+        }
+    }
+
+    fn releasedir(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.tree.releasedir(fh.0);
+        reply.ok();
+    }
+
+    // Constants: df and its like must never wait for the store.
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+    }
+
+    // ENOSYS once, and the kernel asks no more.
+    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
+        reply.error(FuseErrno::ENOSYS);
+    }
+
+    fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
+        reply.error(FuseErrno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(FuseErrno::ENOTTY);
+    }
+}
+
+impl Adapter {
+    fn refuse_new(&self, request: &Request, op: &str, parent: INodeNo, name: &OsStr) -> FuseErrno {
+        let name = name.to_string_lossy();
+        match self.tree.refuse_new() {
+            Err(error) => self.refuse(request, op, Place::In(parent.0, &name), &error),
+            Ok(()) => FuseErrno::EPERM,
+        }
+    }
+}
+
+fn empty(reply: ReplyEmpty, result: Result<(), FuseErrno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Nanoseconds since 1970 of a time.
+fn nanos(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since: Duration| since.as_nanos() as u64)
+}

@@ -105,7 +105,7 @@ impl Tree {
     pub fn readlink(&self, number: Ino) -> Result<String> {
         let view = self.engine.view()?;
         let node = self.node(&view, number)?;
-        self.target(&view, number, &node)
+        self.target(&view, &node)
     }
 
     /// Sets attributes to what they are, or refuses. Truncation alone changes nothing: shells truncate

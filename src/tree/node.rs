@@ -232,7 +232,7 @@ impl Tree {
     }
 
     /// Where a symlink leads.
-    pub(super) fn target(&self, view: &View, number: Ino, node: &Node) -> Result<String> {
+    pub(super) fn target(&self, view: &View, node: &Node) -> Result<String> {
         let id = |kind, serial| -> Result<_> { Ok(view.id_of(kind, serial)?.ok_or(Refusal::Gone)?) };
         let of = |object: &Object| id(object.kind, object.serial);
         Ok(match node {
