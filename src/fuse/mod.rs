@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod empty;
+pub mod session;
