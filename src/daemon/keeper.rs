@@ -228,7 +228,7 @@ impl Keeper {
         loop {
             match self.wait()? {
                 Event::Unmounted | Event::Notice(Notice::End) => return Ok(()),
-                Event::Notice(Notice::Renew) => self.kill_server(),
+                Event::Notice(Notice::Renew) => self.renew_server(),
                 Event::Message(message) => self.heed(message),
                 Event::Died => log::warn!("{}: the server died", self.job.store.display()),
                 Event::Tick => {}
@@ -273,7 +273,9 @@ impl Keeper {
         Ok(())
     }
 
-    fn kill_server(&mut self) {
+    fn renew_server(&mut self) {
+        // This death is none of its doing.
+        self.pace = Pace::default();
         if let Some(server) = &mut self.server {
             server.kill();
         }
@@ -357,10 +359,10 @@ impl Keeper {
         fds.extend(self.server.iter().flat_map(Child::descriptors));
         let ready =
             sys::fd::wait_readable(&fds, Some(self.patience())).map_err(KeeperError::Process)?;
-        if ready[0] {
-            if let Some(notice) = self.notices.next().map_err(KeeperError::Process)? {
-                return Ok(Event::Notice(notice));
-            }
+        if ready[0]
+            && let Some(notice) = self.notices.next().map_err(KeeperError::Process)?
+        {
+            return Ok(Event::Notice(notice));
         }
         self.undead.retain_mut(|child| !child.is_reaped());
         if let Some(message) = self.server.as_mut().and_then(Child::hear) {
@@ -445,7 +447,8 @@ impl Pace {
     const YOUNG: Duration = Duration::from_secs(1);
     const FREE: u32 = 3;
     const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(2);
+    /// 1.6 s: a reader is to wait for less than two seconds.
+    const MAX_DOUBLINGS: u32 = 4;
 
     fn started(&mut self, now: Instant) {
         self.started = Some(now);
@@ -462,9 +465,7 @@ impl Pace {
     fn delay(&self) -> Duration {
         match self.young_deaths.checked_sub(Self::FREE + 1) {
             None => Duration::ZERO,
-            Some(doublings) => Self::FIRST
-                .saturating_mul(1 << doublings.min(5))
-                .min(Self::LONGEST),
+            Some(doublings) => Self::FIRST * (1 << doublings.min(Self::MAX_DOUBLINGS)),
         }
     }
 
@@ -488,7 +489,7 @@ mod tests {
             pace.died(now);
             delays.push(pace.remaining(now).as_millis());
         }
-        assert_eq!(delays, [0, 0, 0, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(delays, [0, 0, 0, 100, 200, 400, 800, 1600, 1600, 1600]);
         pace.started(now);
         pace.died(now + Pace::YOUNG);
         assert!(pace.remaining(now + Pace::YOUNG).is_zero());

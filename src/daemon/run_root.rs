@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys;
+use crate::sys::lock::DirectoryLock;
 use crate::sys::mountinfo;
 
 /// The source of the tmpfs in mountinfo, by which one of a dead keeper is known.
@@ -15,7 +16,11 @@ const SOURCE: &str = "ctrfs-run";
 
 /// The directory with its tmpfs; [`RunRoot::remove`] takes both away.
 #[derive(Debug)]
-pub struct RunRoot(PathBuf);
+pub struct RunRoot {
+    path: PathBuf,
+    /// Held on the root of the tmpfs, so that nobody takes it for one of a dead keeper.
+    lock: DirectoryLock,
+}
 
 /// Why the directory could not be made ready.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub enum RunRootError {
     Make(PathBuf, io::Error),
     /// Something else has the name: a file, a symlink, or somebody else's directory.
     NotOurs(PathBuf),
+    /// A living keeper uses it: that of a store with the same UUID, or with the same option.
+    InUse(PathBuf),
     /// The tmpfs cannot be mounted.
     Mount(PathBuf, io::Error),
 }
@@ -37,6 +44,12 @@ impl fmt::Display for RunRootError {
             Self::NotOurs(path) => write!(
                 f,
                 "the run root {} is not a directory that belongs to this user",
+                path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "the run root {} is in use by another mount; if this store is a copy, choose \
+                 another with -o runroot=",
                 path.display()
             ),
             Self::Mount(path, error) => {
@@ -66,22 +79,48 @@ impl RunRoot {
     /// Makes the directory and mounts the tmpfs; what a dead keeper left there is detached first.
     pub fn prepare(path: &Path) -> Result<Self, RunRootError> {
         make_directory(path)?;
-        clear(path).map_err(|error| RunRootError::Mount(path.into(), error))?;
-        sys::mount::private_tmpfs(SOURCE, path).map_err(|error| {
+        let failed = |error| RunRootError::Mount(path.into(), error);
+        while is_run_root(path).map_err(failed)? {
+            if DirectoryLock::try_lock(path).map_err(failed)?.is_none() {
+                return Err(RunRootError::InUse(path.into()));
+            }
+            sys::mount::detach(path).map_err(failed)?;
+        }
+        Self::mount(path).map_err(|error| {
             let _ = fs::remove_dir(path);
-            RunRootError::Mount(path.into(), error)
-        })?;
-        Ok(Self(path.into()))
+            failed(error)
+        })
+    }
+
+    fn mount(path: &Path) -> io::Result<Self> {
+        sys::mount::private_tmpfs(SOURCE, path)?;
+        match DirectoryLock::try_lock(path) {
+            Ok(Some(lock)) => Ok(Self {
+                path: path.into(),
+                lock,
+            }),
+            Ok(None) => Err(io::ErrorKind::ResourceBusy.into()),
+            Err(error) => {
+                let _ = sys::mount::detach(path);
+                Err(error)
+            }
+        }
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Detaches the tmpfs with all mounts in it and removes the directory; goes on after a failure.
     pub fn remove(self) -> Vec<io::Error> {
-        [clear(&self.0), fs::remove_dir(&self.0)]
+        let detached = match is_run_root(&self.path) {
+            Ok(true) => sys::mount::detach(&self.path),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        drop(self.lock);
+        [detached, fs::remove_dir(&self.path)]
             .into_iter()
             .filter_map(Result::err)
             .collect()
@@ -104,12 +143,7 @@ fn make_directory(path: &Path) -> Result<(), RunRootError> {
     }
 }
 
-fn clear(path: &Path) -> io::Result<()> {
-    while let Some(mount) = mountinfo::mounted_at(path)? {
-        if mount.fs_type != "tmpfs" || mount.source != Path::new(SOURCE) {
-            return Ok(());
-        }
-        sys::mount::detach(path)?;
-    }
-    Ok(())
+fn is_run_root(path: &Path) -> io::Result<bool> {
+    let mounted = mountinfo::mounted_at(path)?;
+    Ok(mounted.is_some_and(|mount| mount.fs_type == "tmpfs" && mount.source == Path::new(SOURCE)))
 }

@@ -1,4 +1,4 @@
-//! A lock file: flock(2) on it is the lock, its content says who holds it.
+//! Locks by flock(2): of a file whose content says who holds it, and of a directory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -44,6 +44,23 @@ impl LockFile {
                 file.read_to_end(&mut text)?;
                 Ok(Attempt::Taken(text))
             }
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+/// A directory that this process has locked (flock(2)), until it is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _held: Flock<File>,
+}
+
+impl DirectoryLock {
+    /// Locks the directory at `path`; `None` if somebody else has.
+    pub fn try_lock(path: &Path) -> io::Result<Option<Self>> {
+        match Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(Some(Self { _held: held })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
     }
