@@ -57,7 +57,14 @@ impl fmt::Display for RunRootError {
                     f,
                     "no tmpfs can be mounted on the run root {}: {error}",
                     path.display()
-                )
+                )?;
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    f.write_str(
+                        " (to mount one must be root, or in a namespace of \
+                         `unshare --user --map-root-user --mount`)",
+                    )?;
+                }
+                Ok(())
             }
         }
     }
