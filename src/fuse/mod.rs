@@ -6,6 +6,7 @@
 //! and before the answer, as INVAL_INODE for attributes only: that takes no lock and waits for no page.
 
 mod reply;
+pub mod session;
 
 use std::ffi::OsStr;
 use std::path::Path;

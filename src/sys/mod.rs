@@ -1,2 +1,14 @@
-//! (being written)
+//! Kernel calls. The only place with `unsafe`, and the only one that says `nix` or `libc`.
+//!
+//! Nothing here has heard of containers, stores or trees: paths, file descriptors and numbers come
+//! in, values go out, and what fails is an [`std::io::Error`] with the kernel's own errno.
+
+pub mod errno;
+pub mod fd;
+pub mod host;
+pub mod lock;
+pub mod mount;
+pub mod mountinfo;
 pub mod netns;
+pub mod process;
+pub mod signal;

@@ -1,0 +1,52 @@
+//! What the running kernel says about itself: the boot, and random bytes.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+/// The ID of this boot, a UUID in lower case; another one after every reboot.
+pub fn boot_id() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Bytes that nobody can guess.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether this process is root in the user namespace that the host started with.
+pub fn is_host_root() -> bool {
+    nix::unistd::geteuid().is_root()
+        && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_identity_map(&map))
+}
+
+// The initial namespace maps all 2^32 - 1 IDs to themselves, and only it can.
+fn is_identity_map(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initial_namespace_is_told_from_a_mapped_one() {
+        assert!(is_identity_map("         0          0 4294967295\n"));
+        assert!(!is_identity_map("         0       1000          1\n"));
+        assert!(!is_identity_map(""));
+    }
+
+    #[test]
+    fn the_boot_id_is_a_uuid_and_stays() {
+        let first = boot_id().unwrap();
+        assert_eq!(first.len(), 36);
+        assert_eq!(first, boot_id().unwrap());
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
+    }
+}

@@ -1,0 +1,128 @@
+//! Locks by flock(2): of a file whose content says who holds it, and of a directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// A lock file that this process holds; dropped, the lock is free and the file empty.
+///
+/// The lock lives as long as any copy of the descriptor, in whatever process, is open.
+#[derive(Debug)]
+pub struct LockFile(Flock<File>);
+
+/// What became of an attempt to lock.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The lock is ours.
+    Held(LockFile),
+    /// Somebody else holds it, and this is what they wrote about themselves.
+    Taken(Vec<u8>),
+}
+
+impl LockFile {
+    /// Locks the file at `path`, made with mode 0600 if absent, and writes `note` into it.
+    pub fn try_lock(path: &Path, note: &[u8]) -> io::Result<Attempt> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut held) => {
+                write_note(&mut held, note)?;
+                Ok(Attempt::Held(Self(held)))
+            }
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut text = Vec::new();
+                file.read_to_end(&mut text)?;
+                Ok(Attempt::Taken(text))
+            }
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+/// A directory that this process has locked (flock(2)), until it is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _held: Flock<File>,
+}
+
+impl DirectoryLock {
+    /// Locks the directory at `path`; `None` if somebody else has.
+    pub fn try_lock(path: &Path) -> io::Result<Option<Self>> {
+        match Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(Some(Self { _held: held })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+/// What the holder of the lock file at `path` wrote, if it is locked.
+pub fn peek(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Shared, so that two who look at the same time do not see each other.
+    match Flock::lock(file.try_clone()?, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok(Some(text))
+        }
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+fn write_note(file: &mut File, note: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(note)
+}
+
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // A stale note misleads nobody: it is only read while somebody holds the lock.
+        let _ = self.0.set_len(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_learns_who_holds_it() {
+        let path = std::env::temp_dir().join(format!("ctrfs-lock-test-{}", std::process::id()));
+        let Attempt::Held(held) = LockFile::try_lock(&path, b"first\n").unwrap() else {
+            panic!("a new file was locked")
+        };
+        match LockFile::try_lock(&path, b"second\n").unwrap() {
+            Attempt::Taken(note) => assert_eq!(note, b"first\n"),
+            Attempt::Held(_) => panic!("locked twice"),
+        }
+        drop(held);
+        assert!(matches!(
+            LockFile::try_lock(&path, b"third\n").unwrap(),
+            Attempt::Held(_)
+        ));
+        std::fs::remove_file(path).unwrap();
+    }
+}
