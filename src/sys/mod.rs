@@ -1,1 +1,4 @@
-//! (being written)
+//! Kernel calls and what the kernel says about itself.
+
+pub mod errno;
+pub mod mountinfo;
