@@ -11,9 +11,7 @@ use super::print;
 use super::tree::Tree;
 use crate::store;
 
-/// Checks a store.
-///
-/// Prints one line that begins with "ok" when the store is sound, else one line for each finding.
+/// The arguments of `ctrfs check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The store's directory

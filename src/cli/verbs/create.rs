@@ -10,10 +10,7 @@ use super::error::Error;
 use super::print;
 use super::tree::{At, Kind, Tree};
 
-/// Creates containers or pods.
-///
-/// Reads JSON documents (libpod's ContainerConfig keys; {} takes every default) and prints the new
-/// IDs, one a line. Several documents are one transaction: all or none.
+/// The arguments of `ctrfs create`.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Create pods instead of containers
@@ -32,8 +29,11 @@ impl Create {
         io::stdin().read_to_end(&mut input).map_err(Error::Input)?;
         let documents = count(&input)?;
         let entry = format!("create/{}", kind.directory());
-        let ids = tree.ask(&entry, &format!("create {}", kind.noun()), &input)?;
+        let what = format!("create {}", kind.noun());
+        let mut ids = String::new();
+        let done = tree.ask(&entry, &what, &input, &mut ids);
         print(&ids)?;
+        done?;
         let answers = ids.lines().count();
         if answers < documents {
             return Err(Error::FewAnswers { documents, answers });

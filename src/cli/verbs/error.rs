@@ -38,6 +38,8 @@ pub(crate) enum Error {
     CutDocument,
     /// The argument can be neither an ID nor a name.
     BadName(String),
+    /// No object of the kind has this exact name.
+    NoSuch { what: String, kind: Kind },
     /// The name belongs to an object of the other kind.
     OtherKind { name: String, is: Kind },
     /// A table has no header, or a row does not have the header's columns.
@@ -63,7 +65,11 @@ pub(crate) enum Error {
 impl Error {
     /// Whether the tree said that there is no such object.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Error::Call { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+        match self {
+            Error::Call { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Error::NoSuch { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -95,7 +101,7 @@ impl fmt::Display for Error {
             },
             Error::FewAnswers { documents, answers } => write!(
                 f,
-                "{documents} documents were written, {answers} results came back"
+                "documents written: {documents}, results read back: {answers}"
             ),
             Error::Input(cause) => write!(f, "standard input: {}", words(cause)),
             Error::NoDocument => f.write_str("no JSON document on standard input"),
@@ -103,6 +109,9 @@ impl fmt::Display for Error {
                 f.write_str("standard input ends inside a JSON document; nothing was written")
             }
             Error::BadName(name) => write!(f, "{name:?} can be neither an ID nor a name"),
+            Error::NoSuch { what, kind } => {
+                write!(f, "{what}: no {} has this exact name", kind.noun())
+            }
             Error::OtherKind { name, is } => match is {
                 Kind::Container => write!(f, "{name} is a container, not a pod"),
                 Kind::Pod => write!(f, "{name} is a pod, not a container (see --pod)"),

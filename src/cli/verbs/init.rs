@@ -13,7 +13,7 @@ use crate::store;
 /// The file that makes a directory a store.
 const DATABASE: &str = "ctrfs.redb";
 
-/// Makes a store.
+/// The arguments of `ctrfs init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The directory to make; one that exists must be empty

@@ -24,12 +24,19 @@ pub(crate) enum Verb {
     /// Make a new, empty store
     Init(init::Init),
     /// Create containers, or pods, from JSON documents on standard input
+    ///
+    /// Prints the new IDs, one a line. The keys are those of config; {} takes every default. Several
+    /// documents are one transaction: all are created, or none.
     Create(create::Create),
     /// Remove containers, or pods
+    ///
+    /// Takes full IDs and exact names, never prefixes. Goes on after a failure and tells all of them.
     Rm(rm::Rm),
     /// List containers, or pods
     Ps(ps::Ps),
     /// Check that a store is sound, mounted or not
+    ///
+    /// Prints "ok", or one line for each finding and exits 1.
     Check(check::Check),
 }
 

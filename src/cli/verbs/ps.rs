@@ -14,19 +14,19 @@ use super::tree::{At, Tree};
 
 const SHORT_ID: usize = 12;
 
-/// Lists containers or pods, newest first.
+/// The arguments of `ctrfs ps`.
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
     /// List pods instead of containers
     #[arg(long)]
     pods: bool,
-    /// Print every column, as a JSON array of objects; a value is a string, or null where there is none
+    /// Print every column as JSON, an array of objects: strings, or null where there is no value
     #[arg(long)]
     json: bool,
     /// Do not shorten IDs
     #[arg(long)]
     no_trunc: bool,
-    /// Only rows where this column has this value, such as status=running; may be given several times
+    /// Only rows with this value, such as status=running; may be given several times
     #[arg(long, short, value_name = "COLUMN=VALUE", value_parser = filter)]
     filter: Vec<(String, String)>,
     #[command(flatten)]

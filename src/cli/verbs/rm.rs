@@ -11,10 +11,10 @@ use super::error::Error;
 use super::report;
 use super::tree::{At, Kind, Tree};
 
-/// Removes containers or pods.
+/// The arguments of `ctrfs rm`.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// Full ID or exact name; a prefix is refused. Removed in this order, going on after a failure
+    /// Full IDs or exact names, removed in this order
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// Remove empty pods instead of containers
@@ -62,38 +62,50 @@ fn remove_pod(tree: &Tree, name: &str) -> Result<(), Error> {
 }
 
 fn remove_recursively(tree: &Tree, name: &str) -> Result<(), Error> {
-    let mut request = json!({"verb": "remove", "pod": name, "recursive": true}).to_string();
-    request.push('\n');
     let what = format!("remove pod {name} and its containers");
-    tree.ask("control", &what, request.as_bytes()).map(drop)
+    // A document may name its pod by a prefix, a removal may not: so the full ID goes in.
+    let id = resolve(tree, Kind::Pod, name, &what)?;
+    let mut request = json!({"verb": "remove", "pod": id, "recursive": true}).to_string();
+    request.push('\n');
+    tree.ask("control", &what, request.as_bytes(), &mut String::new())
 }
 
 fn remove(tree: &Tree, kind: Kind, name: &str) -> Result<(), Error> {
+    let what = format!("remove {} {name}", kind.noun());
+    let entry = |entry: &str| Path::new(kind.directory()).join(entry);
+    match resolve(tree, kind, name, &what) {
+        Ok(id) => tree.call(&what, |root| fs::remove_dir(root.join(entry(&id)))),
+        // A prefix is refused by the tree, in its words.
+        Err(Error::NoSuch { .. }) => {
+            tree.call(&what, |root| fs::remove_file(root.join(entry(name))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The full ID that `name` is, or is the exact name of.
+fn resolve(tree: &Tree, kind: Kind, name: &str, what: &str) -> Result<String, Error> {
+    if is_id(name) {
+        return Ok(name.to_owned());
+    }
     if !is_one_component(name) {
         return Err(Error::BadName(name.to_owned()));
     }
-    let what = format!("remove {} {name}", kind.noun());
-    if is_id(name) {
-        return tree.call(&what, |root| {
-            fs::remove_dir(root.join(kind.directory()).join(name))
-        });
-    }
-    match tree.call(&what, |root| fs::read_link(root.join("name").join(name))) {
-        Ok(target) => {
-            let (found, id) = object(&target).unwrap_or((kind, name.to_owned()));
-            if found != kind {
-                let name = name.to_owned();
-                return Err(Error::OtherKind { name, is: found });
-            }
-            tree.call(&what, |root| {
-                fs::remove_dir(root.join(kind.directory()).join(id))
-            })
-        }
-        // Not a name. A prefix is refused by the tree, in its words.
-        Err(error) if error.is_gone() => tree.call(&what, |root| {
-            fs::remove_file(root.join(kind.directory()).join(name))
+    let no_such = || Error::NoSuch {
+        what: what.to_owned(),
+        kind,
+    };
+    let target = match tree.call(what, |root| fs::read_link(root.join("name").join(name))) {
+        Err(error) if error.is_gone() => return Err(no_such()),
+        target => target?,
+    };
+    match object(&target) {
+        Some((found, id)) if found == kind => Ok(id),
+        Some((is, _)) => Err(Error::OtherKind {
+            name: name.to_owned(),
+            is,
         }),
-        Err(error) => Err(error),
+        None => Err(no_such()),
     }
 }
 

@@ -99,16 +99,24 @@ impl Tree {
         })
     }
 
-    /// Writes documents to an entry in one write and reads the results from the same handle.
-    pub(crate) fn ask(&self, entry: &str, what: &str, documents: &[u8]) -> Result<String, Error> {
+    /// Writes documents to an entry in one write and reads the results from the same handle. They go
+    /// to `answer` even on failure: the kernel cuts a very large write into several requests, and the
+    /// first may have been done when a later one is refused.
+    pub(crate) fn ask(
+        &self,
+        entry: &str,
+        what: &str,
+        documents: &[u8],
+        answer: &mut String,
+    ) -> Result<(), Error> {
         let path = self.root.join(entry);
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let mut file = opened.map_err(|cause| Error::Entry { path, cause })?;
         self.call(what, |_| {
-            file.write_all(documents)?;
-            let mut answer = String::new();
-            file.read_to_string(&mut answer)?;
-            Ok(answer)
+            let accepted = file.write(documents)?;
+            let rest = file.write_all(&documents[accepted..]);
+            let read = file.read_to_string(answer);
+            rest.and(read).map(drop)
         })
     }
 }
