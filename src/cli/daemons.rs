@@ -1,6 +1,5 @@
 //! The command lines that this program writes for itself: keeper and server.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
@@ -9,10 +8,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::daemon::server::{Backend, Connection, Served};
 use crate::daemon::settings::{OptionError, Settings};
 use crate::daemon::{keeper, server};
-use crate::fuse::empty::Empty;
 use crate::sys;
 
 /// Own the device, the lock and the mount of a store, and keep a server running.
@@ -50,11 +47,7 @@ pub(super) fn keeper(args: KeeperArgs) -> ExitCode {
         Ok(ready) => ready,
         Err(_) => return ExitCode::FAILURE,
     };
-    let job = keeper::Job {
-        store: args.store,
-        mountpoint: args.mountpoint,
-        settings: args.options,
-    };
+    let job = keeper::Job { store: args.store, mountpoint: args.mountpoint, settings: args.options };
     keeper::run(job, ready)
 }
 
@@ -71,37 +64,5 @@ pub(super) fn server(args: ServerArgs) -> ExitCode {
         link: args.link,
         lock: args.lock,
     };
-    server::run::<EmptyBackend>(&job)
-}
-
-/// Stands in for the store until there is one.
-struct EmptyBackend;
-
-#[derive(Debug)]
-enum Never {}
-
-impl fmt::Display for Never {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
-    }
-}
-
-impl Backend for EmptyBackend {
-    type Error = Never;
-    type Filesystem = Empty;
-
-    fn open(_: &std::path::Path, _: &Settings) -> Result<Self, Never> {
-        Ok(Self)
-    }
-
-    fn uuid(&self) -> String {
-        "00000000-0000-4000-8000-000000000000".to_owned()
-    }
-
-    fn serve(self, _: Connection) -> Result<Served<Empty>, Never> {
-        Ok(Served {
-            filesystem: Empty,
-            once_serving: Box::new(|| ()),
-        })
-    }
+    server::run(&job)
 }

@@ -8,9 +8,12 @@ use clap::{Parser, Subcommand};
 
 mod daemons;
 mod mount;
+mod verbs;
 
-/// Exit status of a wrong command line, as mount(8) has it.
-const USAGE: u8 = 1;
+/// Exit status of a wrong command line.
+const USAGE: u8 = 2;
+/// The same of a mount helper, as mount(8) has it.
+const HELPER_USAGE: u8 = 1;
 
 /// The container and pod state database, mounted as a filesystem.
 #[derive(Debug, Parser)]
@@ -24,6 +27,8 @@ struct Cli {
 enum Verb {
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
+    #[command(flatten)]
+    Other(verbs::Verb),
     #[command(hide = true)]
     Keeper(daemons::KeeperArgs),
     #[command(hide = true)]
@@ -36,9 +41,9 @@ pub fn main() -> ExitCode {
     match words.first().map(|word| Path::new(word).file_name()) {
         // mount(8) looks for the second when it remounts, since that is the type in mountinfo.
         Some(Some(name)) if name == "mount.ctrfs" || name == "mount.fuse.ctrfs" => {
-            parsed::<mount::Helper>(&words, |helper| mount::mount(&helper.args))
+            parsed::<mount::Helper>(&words, HELPER_USAGE, |helper| mount::mount(&helper.args))
         }
-        _ => parsed(&words, run),
+        _ => parsed(&words, USAGE, run),
     }
 }
 
@@ -46,17 +51,18 @@ fn run(cli: Cli) -> ExitCode {
     match cli.verb {
         Verb::Mount(args) => mount::mount(&args),
         Verb::Umount(args) => mount::umount(&args),
+        Verb::Other(verb) => verb.run(),
         Verb::Keeper(args) => daemons::keeper(args),
         Verb::Server(args) => daemons::server(args),
     }
 }
 
-fn parsed<P: Parser>(words: &[impl AsRef<OsStr>], run: impl FnOnce(P) -> ExitCode) -> ExitCode {
+fn parsed<P: Parser>(words: &[impl AsRef<OsStr>], usage: u8, run: impl FnOnce(P) -> ExitCode) -> ExitCode {
     match P::try_parse_from(words.iter().map(AsRef::as_ref)) {
         Ok(command) => run(command),
         Err(error) => {
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
+            ExitCode::from(if error.use_stderr() { usage } else { 0 })
         }
     }
 }

@@ -89,16 +89,10 @@ enum MountError {
     Option(OptionError),
     NoStore(PathBuf),
     StoreUnreadable(PathBuf, io::Error),
-    StoreHidden {
-        store: PathBuf,
-        mountpoint: PathBuf,
-    },
+    StoreHidden { store: PathBuf, mountpoint: PathBuf },
     Mountpoint(MountpointError),
     NotMounted(PathBuf),
-    NotOurs {
-        mountpoint: PathBuf,
-        fs_type: String,
-    },
+    NotOurs { mountpoint: PathBuf, fs_type: String },
     Busy(PathBuf),
     Kernel(PathBuf, io::Error),
     Namespace(PathBuf, io::Error),
@@ -114,26 +108,17 @@ impl fmt::Display for MountError {
             Self::Option(error) => error.fmt(f),
             Self::NoStore(path) => {
                 let path = path.display();
-                write!(
-                    f,
-                    "{path}: no store there (make one with `ctrfs init {path}`)"
-                )
+                write!(f, "{path}: no store there (make one with `ctrfs init {path}`)")
             }
-            Self::StoreUnreadable(path, error)
-            | Self::Kernel(path, error)
-            | Self::Namespace(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::StoreHidden { store, mountpoint } => write!(
-                f,
-                "{}: the store {} would lie under its own mount",
-                mountpoint.display(),
-                store.display()
-            ),
+            Self::StoreUnreadable(path, error) | Self::Kernel(path, error) | Self::Namespace(path, error) => {
+                write!(f, "{}: {error}", path.display())
+            }
+            Self::StoreHidden { store, mountpoint } => {
+                write!(f, "{}: the store {} would lie under its own mount", mountpoint.display(), store.display())
+            }
             Self::Mountpoint(error) => error.fmt(f),
             Self::NotMounted(path) => write!(f, "{}: nothing is mounted there", path.display()),
-            Self::NotOurs {
-                mountpoint,
-                fs_type,
-            } => write!(
+            Self::NotOurs { mountpoint, fs_type } => write!(
                 f,
                 "{}: a filesystem of type {fs_type} is mounted there, not a store (see umount(8))",
                 mountpoint.display()
@@ -167,11 +152,7 @@ impl From<MountpointError> for MountError {
 pub(super) fn mount(args: &MountArgs) -> ExitCode {
     let result = parse_settings(args).and_then(|settings| {
         enter_namespace(args)?;
-        if settings.remount {
-            remount(args, &settings)
-        } else {
-            mount_new(args, &settings)
-        }
+        if settings.remount { remount(args, &settings) } else { mount_new(args, &settings) }
     });
     exit(result)
 }
@@ -193,11 +174,7 @@ fn exit(result: Result<(), MountError>) -> ExitCode {
 }
 
 fn parse_settings(args: &MountArgs) -> Result<Settings, MountError> {
-    let unknown = if args.sloppy {
-        Unknown::Ignore
-    } else {
-        Unknown::Refuse
-    };
+    let unknown = if args.sloppy { Unknown::Ignore } else { Unknown::Refuse };
     let text = args.options.join(",");
     let mut settings = Settings::parse_with(&text, unknown).map_err(MountError::Option)?;
     settings.read_only = (settings.read_only || args.read_only) && !args.read_write;
@@ -207,8 +184,9 @@ fn parse_settings(args: &MountArgs) -> Result<Settings, MountError> {
 fn enter_namespace(args: &MountArgs) -> Result<(), MountError> {
     match &args.namespace {
         None => Ok(()),
-        Some(path) => sys::process::enter_mount_namespace(path)
-            .map_err(|error| MountError::Namespace(path.clone(), error)),
+        Some(path) => {
+            sys::process::enter_mount_namespace(path).map_err(|error| MountError::Namespace(path.clone(), error))
+        }
     }
 }
 
@@ -224,21 +202,13 @@ fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     match mountpoint.inspect()? {
         Found::Live { store: other } if other != store => {
             let mountpoint = target.to_owned();
-            return Err(MountpointError::Occupied {
-                mountpoint,
-                store: other,
-            }
-            .into());
+            return Err(MountpointError::Occupied { mountpoint, store: other }.into());
         }
         Found::Live { .. } | Found::Dead | Found::Nothing | Found::Other { .. } => {}
     }
     if args.verbose {
         let options = settings.to_option_string();
-        eprintln!(
-            "ctrfs: mounting {} on {} ({options})",
-            store.display(),
-            target.display()
-        );
+        eprintln!("ctrfs: mounting {} on {} ({options})", store.display(), target.display());
     }
     if args.fake {
         return Ok(());
@@ -249,13 +219,11 @@ fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
 /// Starts the keeper and waits until the root lists.
 fn start(store: &Path, target: &Path, settings: &Settings) -> Result<(), MountError> {
     let options = settings.to_option_string();
-    let mut keeper = Program::this()
-        .and_then(|program| program.start_keeper(store, target, &options))
-        .map_err(MountError::Spawn)?;
+    let mut keeper =
+        Program::this().and_then(|program| program.start_keeper(store, target, &options)).map_err(MountError::Spawn)?;
     let mut verdict = String::new();
     if let Some(mut said) = keeper.stdout.take() {
-        said.read_to_string(&mut verdict)
-            .map_err(MountError::Spawn)?;
+        said.read_to_string(&mut verdict).map_err(MountError::Spawn)?;
     }
     match verdict.as_str() {
         READY => {}
@@ -276,9 +244,7 @@ fn list(root: &Path) -> io::Result<()> {
         let _ = tell.send(fs::read_dir(root).map(Iterator::count));
     });
     let listed = told.recv_timeout(LISTING);
-    listed
-        .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
-        .map(drop)
+    listed.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map(drop)
 }
 
 fn find_store(path: &Path) -> Result<PathBuf, MountError> {
@@ -290,9 +256,7 @@ fn find_store(path: &Path) -> Result<PathBuf, MountError> {
         Ok(file) if file.is_file() => Ok(store),
         Ok(_) => Err(MountError::NoStore(path.into())),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                Err(MountError::NoStore(path.into()))
-            }
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Err(MountError::NoStore(path.into())),
             _ => Err(MountError::StoreUnreadable(path.into(), error)),
         },
     }
@@ -303,17 +267,12 @@ fn remount(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     if args.fake {
         return Ok(());
     }
-    sys::mount::remount(&target, settings.mount_flags())
-        .map_err(|error| MountError::Kernel(target, error))
+    sys::mount::remount(&target, settings.mount_flags()).map_err(|error| MountError::Kernel(target, error))
 }
 
 fn unmount(args: &UmountArgs) -> Result<(), MountError> {
     let target = ours(&args.mountpoint)?;
-    let call = if args.lazy {
-        sys::mount::detach
-    } else {
-        sys::mount::unmount
-    };
+    let call = if args.lazy { sys::mount::detach } else { sys::mount::unmount };
     call(&target).map_err(|error| match error.kind() {
         io::ErrorKind::ResourceBusy => MountError::Busy(target),
         _ => MountError::Kernel(target, error),
@@ -323,14 +282,10 @@ fn unmount(args: &UmountArgs) -> Result<(), MountError> {
 /// The path of a mount of ours, dead or alive.
 fn ours(path: &Path) -> Result<PathBuf, MountError> {
     let mountpoint = Mountpoint::resolve(path)?.path().to_owned();
-    let mounted = mountinfo::mounted_at(&mountpoint)
-        .map_err(|error| MountError::Kernel(mountpoint.clone(), error))?;
+    let mounted = mountinfo::mounted_at(&mountpoint).map_err(|error| MountError::Kernel(mountpoint.clone(), error))?;
     match mounted {
         None => Err(MountError::NotMounted(mountpoint)),
         Some(mount) if mount.fs_type == FS_TYPE => Ok(mountpoint),
-        Some(mount) => Err(MountError::NotOurs {
-            mountpoint,
-            fs_type: mount.fs_type,
-        }),
+        Some(mount) => Err(MountError::NotOurs { mountpoint, fs_type: mount.fs_type }),
     }
 }

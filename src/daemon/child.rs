@@ -27,24 +27,11 @@ impl Program {
     }
 
     /// Starts a keeper. What it has to say comes over its standard output.
-    pub fn start_keeper(
-        &self,
-        store: &Path,
-        mountpoint: &Path,
-        options: &str,
-    ) -> io::Result<process::Child> {
-        let arguments = [
-            OsStr::new("keeper"),
-            store.as_os_str(),
-            mountpoint.as_os_str(),
-            OsStr::new("-o"),
-            OsStr::new(options),
-        ];
+    pub fn start_keeper(&self, store: &Path, mountpoint: &Path, options: &str) -> io::Result<process::Child> {
+        let arguments =
+            [OsStr::new("keeper"), store.as_os_str(), mountpoint.as_os_str(), OsStr::new("-o"), OsStr::new(options)];
         self.spawn(|command| {
-            command
-                .args(arguments)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped());
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         })
     }
 
@@ -57,18 +44,9 @@ impl Program {
         lock: BorrowedFd<'_>,
     ) -> io::Result<Child> {
         let (link, theirs) = link::pair()?;
-        let passed = [
-            ("--device", device),
-            ("--link", theirs.as_fd()),
-            ("--lock", lock),
-        ];
+        let passed = [("--device", device), ("--link", theirs.as_fd()), ("--lock", lock)];
         let mut inherited = Vec::new();
-        let mut arguments = vec![
-            OsStr::new("server").to_owned(),
-            store.into(),
-            "-o".into(),
-            options.into(),
-        ];
+        let mut arguments = vec![OsStr::new("server").to_owned(), store.into(), "-o".into(), options.into()];
         for (name, fd) in passed {
             let copy = sys::fd::inheritable(fd)?;
             arguments.push(name.into());
@@ -79,12 +57,7 @@ impl Program {
             command.args(&arguments);
         })?;
         match PidFd::open(process.id()) {
-            Ok(pidfd) => Ok(Child {
-                process,
-                pidfd,
-                link: Some(link),
-                zombie_since: None,
-            }),
+            Ok(pidfd) => Ok(Child { process, pidfd, link: Some(link), zombie_since: None }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -101,9 +74,7 @@ impl Program {
             command.spawn()
         };
         match start(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                start(Path::new("/proc/self/exe"))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => start(Path::new("/proc/self/exe")),
             started => started,
         }
     }
@@ -172,9 +143,7 @@ impl Child {
     pub fn fate(&mut self) -> Fate {
         match self.process.try_wait() {
             Ok(Some(status)) => {
-                return Fate::Ended {
-                    success: status.success(),
-                };
+                return Fate::Ended { success: status.success() };
             }
             Ok(None) => {}
             Err(_) => return Fate::Ended { success: false },

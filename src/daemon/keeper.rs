@@ -87,11 +87,7 @@ impl fmt::Display for KeeperError {
             Self::Mountpoint(error) => error.fmt(f),
             Self::RunRoot(error) => error.fmt(f),
             Self::RunRootHidden(path) => {
-                write!(
-                    f,
-                    "the run root {} lies under the mountpoint",
-                    path.display()
-                )
+                write!(f, "the run root {} lies under the mountpoint", path.display())
             }
             Self::Mount(error) => write!(f, "mount(2) of type {FS_TYPE}: {error}"),
             Self::Init(error) => write!(f, "/dev/fuse: no INIT from the kernel: {error}"),
@@ -168,12 +164,7 @@ impl Keeper {
         sys::process::become_daemon().map_err(KeeperError::Process)?;
         let notices = Notices::block().map_err(KeeperError::Process)?;
         let lock = StoreLock::take(&job.store, Some(&job.mountpoint)).map_err(KeeperError::Lock)?;
-        let device = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/fuse")
-            .map_err(KeeperError::Device)?
-            .into();
+        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(KeeperError::Device)?.into();
         let connection = u64::from_ne_bytes(sys::host::random().map_err(KeeperError::Process)?);
         Ok(Self {
             job,
@@ -216,11 +207,7 @@ impl Keeper {
         }
         self.answered = true;
         // Closed at once: whoever waits reads to the end.
-        ready.take().map_or(Ok(()), |mut ready| {
-            ready
-                .write_all(READY.as_bytes())
-                .map_err(|_| KeeperError::NobodyWaits)
-        })
+        ready.take().map_or(Ok(()), |mut ready| ready.write_all(READY.as_bytes()).map_err(|_| KeeperError::NobodyWaits))
     }
 
     /// Sees to it that there is a server, until the filesystem is unmounted or a signal says so.
@@ -264,12 +251,8 @@ impl Keeper {
     fn start_server(&mut self) -> io::Result<()> {
         self.pace.started(Instant::now());
         let options = self.job.settings.to_option_string();
-        self.server = Some(self.program.start_server(
-            &self.job.store,
-            &options,
-            self.device.as_fd(),
-            self.lock.as_fd(),
-        )?);
+        self.server =
+            Some(self.program.start_server(&self.job.store, &options, self.device.as_fd(), self.lock.as_fd())?);
         Ok(())
     }
 
@@ -302,8 +285,7 @@ impl Keeper {
         if run_root.starts_with(&self.job.mountpoint) {
             return Err(KeeperError::RunRootHidden(run_root.into()));
         }
-        let mountpoint =
-            Mountpoint::resolve(&self.job.mountpoint).map_err(KeeperError::Mountpoint)?;
+        let mountpoint = Mountpoint::resolve(&self.job.mountpoint).map_err(KeeperError::Mountpoint)?;
         mountpoint.clear().map_err(KeeperError::Mountpoint)?;
         let run_root = RunRoot::prepare(run_root).map_err(KeeperError::RunRoot)?;
         match self.attach() {
@@ -357,8 +339,7 @@ impl Keeper {
     fn wait(&mut self) -> Result<Event, KeeperError> {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.notices.as_fd()];
         fds.extend(self.server.iter().flat_map(Child::descriptors));
-        let ready =
-            sys::fd::wait_readable(&fds, Some(self.patience())).map_err(KeeperError::Process)?;
+        let ready = sys::fd::wait_readable(&fds, Some(self.patience())).map_err(KeeperError::Process)?;
         if ready[0]
             && let Some(notice) = self.notices.next().map_err(KeeperError::Process)?
         {
@@ -455,9 +436,7 @@ impl Pace {
     }
 
     fn died(&mut self, now: Instant) {
-        let young = self
-            .started
-            .is_some_and(|started| now - started < Self::YOUNG);
+        let young = self.started.is_some_and(|started| now - started < Self::YOUNG);
         self.young_deaths = if young { self.young_deaths + 1 } else { 0 };
         self.next = Some(now + self.delay());
     }
@@ -470,8 +449,7 @@ impl Pace {
     }
 
     fn remaining(&self, now: Instant) -> Duration {
-        self.next
-            .map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+        self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 }
 

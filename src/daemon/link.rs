@@ -127,10 +127,7 @@ pub fn pair() -> io::Result<(KeeperLink, OwnedFd)> {
 
 impl<Out, In> From<OwnedFd> for Link<Out, In> {
     fn from(socket: OwnedFd) -> Self {
-        Self {
-            socket: File::from(socket),
-            words: PhantomData,
-        }
+        Self { socket: File::from(socket), words: PhantomData }
     }
 }
 
@@ -174,9 +171,7 @@ mod tests {
     fn messages_arrive_one_by_one_and_the_end_is_told() {
         let (keeper, theirs) = pair().unwrap();
         let server = ServerLink::from(theirs);
-        let opened = FromServer::Opened {
-            run_root: Path::new("/run/x").into(),
-        };
+        let opened = FromServer::Opened { run_root: Path::new("/run/x").into() };
         server.send(&opened).unwrap();
         server.send(&FromServer::Serving).unwrap();
         assert_eq!(keeper.receive().unwrap(), opened);

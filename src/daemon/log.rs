@@ -34,12 +34,7 @@ impl Log for Syslog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = format!(
-            "<{}>{}: {}",
-            FACILITY | severity(record.level()),
-            self.tag,
-            record.args()
-        );
+        let line = format!("<{}>{}: {}", FACILITY | severity(record.level()), self.tag, record.args());
         send(line.as_bytes());
     }
 
@@ -50,9 +45,7 @@ impl Log for Syslog {
 // each line outlives any restart of the listener; not blocking, a stuck one cannot stop requests.
 fn send(line: &[u8]) {
     if let Ok(socket) = UnixDatagram::unbound() {
-        let _ = socket
-            .set_nonblocking(true)
-            .and_then(|()| socket.send_to(line, DEV_LOG));
+        let _ = socket.set_nonblocking(true).and_then(|()| socket.send_to(line, DEV_LOG));
     }
 }
 

@@ -9,11 +9,13 @@
 //! The keeper does so little that it has no reason to die; a server may die, or be replaced by a
 //! newer program, at any time, and the next one goes on with the same connection.
 
+mod backend;
 pub mod child;
 pub mod keeper;
 pub mod link;
 pub mod log;
 pub mod mountpoint;
+pub mod offline;
 pub mod run_root;
 pub mod server;
 pub mod settings;
@@ -23,4 +25,4 @@ pub mod store_lock;
 pub const FS_TYPE: &str = "fuse.ctrfs";
 
 /// The store's file; a directory without it is no store.
-pub const STORE_FILE: &str = "ctrfs.redb";
+pub const STORE_FILE: &str = crate::store::FILE;

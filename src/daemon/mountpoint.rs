@@ -68,24 +68,13 @@ impl fmt::Display for MountpointError {
                 write!(f, "{}: no such directory to mount on", path.display())
             }
             Self::NotADirectory(path) => {
-                write!(
-                    f,
-                    "{}: not a directory, so nothing can be mounted on it",
-                    path.display()
-                )
+                write!(f, "{}: not a directory, so nothing can be mounted on it", path.display())
             }
-            Self::Occupied { mountpoint, store } => write!(
-                f,
-                "{}: the store {} is mounted there (unmount it first)",
-                mountpoint.display(),
-                store.display()
-            ),
+            Self::Occupied { mountpoint, store } => {
+                write!(f, "{}: the store {} is mounted there (unmount it first)", mountpoint.display(), store.display())
+            }
             Self::TooManyDead(path) => {
-                write!(
-                    f,
-                    "{}: more than {MAX_DEAD} dead mounts lie there",
-                    path.display()
-                )
+                write!(f, "{}: more than {MAX_DEAD} dead mounts lie there", path.display())
             }
             Self::Kernel(path, error) => write!(f, "{}: {error}", path.display()),
         }
@@ -97,13 +86,11 @@ impl std::error::Error for MountpointError {}
 impl Mountpoint {
     /// Finds the directory, asking nothing of what is mounted on it.
     pub fn resolve(path: &Path) -> Result<Self, MountpointError> {
-        let name = sys::fd::open_directory(path)
-            .and_then(sys::fd::path_of)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => MountpointError::Missing(path.into()),
-                io::ErrorKind::NotADirectory => MountpointError::NotADirectory(path.into()),
-                _ => MountpointError::Kernel(path.into(), error),
-            })?;
+        let name = sys::fd::open_directory(path).and_then(sys::fd::path_of).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => MountpointError::Missing(path.into()),
+            io::ErrorKind::NotADirectory => MountpointError::NotADirectory(path.into()),
+            _ => MountpointError::Kernel(path.into(), error),
+        })?;
         Ok(Self(name))
     }
 
@@ -114,17 +101,12 @@ impl Mountpoint {
 
     /// What is mounted here now.
     pub fn inspect(&self) -> Result<Found, MountpointError> {
-        let mounted = mountinfo::mounted_at(&self.0)
-            .map_err(|error| MountpointError::Kernel(self.0.clone(), error))?;
+        let mounted = mountinfo::mounted_at(&self.0).map_err(|error| MountpointError::Kernel(self.0.clone(), error))?;
         Ok(match mounted {
             None => Found::Nothing,
-            Some(mount) if mount.fs_type != FS_TYPE => Found::Other {
-                fs_type: mount.fs_type,
-            },
+            Some(mount) if mount.fs_type != FS_TYPE => Found::Other { fs_type: mount.fs_type },
             Some(_) if is_dead(&self.0) => Found::Dead,
-            Some(mount) => Found::Live {
-                store: mount.source,
-            },
+            Some(mount) => Found::Live { store: mount.source },
         })
     }
 
@@ -137,8 +119,9 @@ impl Mountpoint {
                     let mountpoint = self.0.clone();
                     return Err(MountpointError::Occupied { mountpoint, store });
                 }
-                Found::Dead => sys::mount::detach(&self.0)
-                    .map_err(|error| MountpointError::Kernel(self.0.clone(), error))?,
+                Found::Dead => {
+                    sys::mount::detach(&self.0).map_err(|error| MountpointError::Kernel(self.0.clone(), error))?
+                }
             }
         }
         Err(MountpointError::TooManyDead(self.0.clone()))
@@ -147,9 +130,10 @@ impl Mountpoint {
 
 /// Whether this store is mounted on this path, in our mount namespace, dead or alive.
 pub fn is_mounted(store: &Path, mountpoint: &Path) -> bool {
-    mountinfo::read().unwrap_or_default().iter().any(|mount| {
-        mount.fs_type == FS_TYPE && mount.source == store && mount.mount_point == mountpoint
-    })
+    mountinfo::read()
+        .unwrap_or_default()
+        .iter()
+        .any(|mount| mount.fs_type == FS_TYPE && mount.source == store && mount.mount_point == mountpoint)
 }
 
 // On a thread, since a live server may be slow; a thread left behind ends when it is answered.
@@ -167,20 +151,9 @@ mod tests {
     #[test]
     fn places_are_told_apart() {
         let at = |path: &str| Mountpoint::resolve(Path::new(path));
-        assert_eq!(
-            at("/proc").unwrap().inspect().unwrap(),
-            Found::Other {
-                fs_type: "proc".into()
-            }
-        );
-        assert_eq!(
-            at("/proc/self/").unwrap().inspect().unwrap(),
-            Found::Nothing
-        );
-        assert!(matches!(
-            at("/proc/version"),
-            Err(MountpointError::NotADirectory(_))
-        ));
+        assert_eq!(at("/proc").unwrap().inspect().unwrap(), Found::Other { fs_type: "proc".into() });
+        assert_eq!(at("/proc/self/").unwrap().inspect().unwrap(), Found::Nothing);
+        assert!(matches!(at("/proc/version"), Err(MountpointError::NotADirectory(_))));
         assert!(matches!(at("/proc/none"), Err(MountpointError::Missing(_))));
     }
 }

@@ -41,11 +41,9 @@ impl fmt::Display for RunRootError {
             Self::Make(path, error) => {
                 write!(f, "the run root {} cannot be made: {error}", path.display())
             }
-            Self::NotOurs(path) => write!(
-                f,
-                "the run root {} is not a directory that belongs to this user",
-                path.display()
-            ),
+            Self::NotOurs(path) => {
+                write!(f, "the run root {} is not a directory that belongs to this user", path.display())
+            }
             Self::InUse(path) => write!(
                 f,
                 "the run root {} is in use by another mount; if this store is a copy, choose \
@@ -53,11 +51,7 @@ impl fmt::Display for RunRootError {
                 path.display()
             ),
             Self::Mount(path, error) => {
-                write!(
-                    f,
-                    "no tmpfs can be mounted on the run root {}: {error}",
-                    path.display()
-                )?;
+                write!(f, "no tmpfs can be mounted on the run root {}: {error}", path.display())?;
                 if error.kind() == io::ErrorKind::PermissionDenied {
                     f.write_str(
                         " (to mount one must be root, or in a namespace of \
@@ -102,10 +96,7 @@ impl RunRoot {
     fn mount(path: &Path) -> io::Result<Self> {
         sys::mount::private_tmpfs(SOURCE, path)?;
         match DirectoryLock::try_lock(path) {
-            Ok(Some(lock)) => Ok(Self {
-                path: path.into(),
-                lock,
-            }),
+            Ok(Some(lock)) => Ok(Self { path: path.into(), lock }),
             Ok(None) => Err(io::ErrorKind::ResourceBusy.into()),
             Err(error) => {
                 let _ = sys::mount::detach(path);
@@ -127,10 +118,7 @@ impl RunRoot {
             Err(error) => Err(error),
         };
         drop(self.lock);
-        [detached, fs::remove_dir(&self.path)]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect()
+        [detached, fs::remove_dir(&self.path)].into_iter().filter_map(Result::err).collect()
     }
 }
 
@@ -141,8 +129,7 @@ fn make_directory(path: &Path) -> Result<(), RunRootError> {
         .mode(0o700)
         .create(path)
         .map_err(|error| RunRootError::Make(path.into(), error))?;
-    let found =
-        fs::symlink_metadata(path).map_err(|error| RunRootError::Make(path.into(), error))?;
+    let found = fs::symlink_metadata(path).map_err(|error| RunRootError::Make(path.into(), error))?;
     if found.is_dir() && found.uid() == sys::process::owner().0 {
         Ok(())
     } else {

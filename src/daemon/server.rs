@@ -2,36 +2,18 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use crate::fuse::session::{self, Filesystem, Notifier};
+use crate::fuse::session::{self, Notifier};
 use crate::sys;
 
+use super::backend::{Backend, Served};
 use super::link::{FromKeeper, FromServer, LinkError, Serve, ServerLink};
-use super::run_root;
 use super::settings::Settings;
-
-/// What a server serves.
-pub trait Backend: Sized {
-    /// Why a store cannot be opened or served; shown as a sentence to whoever mounts.
-    type Error: fmt::Display;
-    /// What answers the kernel.
-    type Filesystem: Filesystem;
-
-    /// Opens the store. Its lock is held by the keeper, and by this process with it.
-    fn open(store: &Path, settings: &Settings) -> Result<Self, Self::Error>;
-
-    /// The store's UUID, which names the default run root.
-    fn uuid(&self) -> String;
-
-    /// Makes the filesystem for a connection. The mount is there, but nothing in it answers yet, so
-    /// no path of it may be touched.
-    fn serve(self, connection: Connection) -> Result<Served<Self::Filesystem>, Self::Error>;
-}
 
 /// The connection that a filesystem is made for.
 #[derive(Debug)]
@@ -50,14 +32,6 @@ pub struct Connection {
     pub run_root: PathBuf,
     /// The way to tell the kernel of changes; set before the first request arrives.
     pub notifier: Arc<OnceLock<Notifier>>,
-}
-
-/// A filesystem, and what is left to do once it answers.
-pub struct Served<F> {
-    /// What answers the kernel.
-    pub filesystem: F,
-    /// Runs on a thread of its own as soon as requests are answered.
-    pub once_serving: Box<dyn FnOnce() + Send>,
 }
 
 /// What the keeper puts on a server's command line.
@@ -102,9 +76,9 @@ impl From<LinkError> for ServerError {
 }
 
 /// The server's whole life. Success means that the filesystem was unmounted.
-pub fn run<B: Backend>(job: &Job) -> ExitCode {
+pub fn run(job: &Job) -> ExitCode {
     super::log::init("ctrfs-server");
-    match Server::start(job).and_then(|server| server.run::<B>(job)) {
+    match Server::start(job).and_then(|server| server.run(job)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{}: {error}", job.store.display());
@@ -127,7 +101,6 @@ impl Server {
         sys::process::die_with_parent().map_err(ServerError::Setup)?;
         sys::signal::unblock_all().map_err(ServerError::Setup)?;
         let inherited = |number| sys::fd::inherited(number).map_err(ServerError::Setup);
-        end_after_panic();
         Ok(Self {
             device: inherited(job.device)?,
             link: ServerLink::from(inherited(job.link)?),
@@ -135,38 +108,36 @@ impl Server {
         })
     }
 
-    fn run<B: Backend>(self, job: &Job) -> Result<(), ServerError> {
-        let backend = self.or_refuse(B::open(&job.store, &job.settings))?;
-        let run_root = match &job.settings.run_root {
-            Some(path) => PathBuf::from(path),
-            None => run_root::default_path(&backend.uuid()),
-        };
-        let run_root = run_root.as_path().into();
+    fn run(self, job: &Job) -> Result<(), ServerError> {
+        let backend = self.or_refuse(Backend::open(&job.store, &job.settings))?;
+        end_after_panic();
+        let run_root = backend.run_root().into();
         self.link.send(&FromServer::Opened { run_root })?;
 
         let FromKeeper::Serve(serve) = self.link.receive()?;
         let notifier = Arc::new(OnceLock::new());
         let connection = connection(&serve, notifier.clone());
-        let served = self.or_refuse(backend.serve(connection))?;
+        let served = self.or_refuse(backend.serve(connection, job.settings.gid))?;
         self.serve(&serve, job.settings.threads, served, &notifier)
     }
 
-    fn serve<F: Filesystem>(
+    fn serve(
         self,
         serve: &Serve,
         threads: usize,
-        served: Served<F>,
+        served: Served,
         notifier: &OnceLock<Notifier>,
     ) -> Result<(), ServerError> {
         let device = self.device.try_clone().map_err(ServerError::Setup)?;
-        let joined = session::join(served.filesystem, device, &serve.init, serve.first, threads)
-            .map_err(ServerError::Session)?;
+        let (filesystem, attend) = served.split();
+        let joined =
+            session::join(filesystem, device, &serve.init, serve.first, threads).map_err(ServerError::Session)?;
         notifier.get_or_init(|| joined.notifier.clone());
         self.link.send(&FromServer::Serving)?;
         if !serve.first {
             resend(self.device.as_fd());
         }
-        thread::spawn(served.once_serving);
+        thread::spawn(attend);
         joined.run().map_err(ServerError::Session)
     }
 

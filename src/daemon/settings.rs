@@ -85,129 +85,54 @@ enum Effect {
 }
 
 const fn flag(name: &'static str, help: &'static str, set: fn(&mut Settings)) -> MountOption {
-    MountOption {
-        name,
-        alias: None,
-        value: None,
-        help,
-        effect: Effect::Flag(set),
-    }
+    MountOption { name, alias: None, value: None, help, effect: Effect::Flag(set) }
 }
 
-const fn value(
-    name: &'static str,
-    value: &'static str,
-    help: &'static str,
-    set: Setter,
-) -> MountOption {
-    MountOption {
-        name,
-        alias: None,
-        value: Some(value),
-        help,
-        effect: Effect::Value(set),
-    }
+const fn value(name: &'static str, value: &'static str, help: &'static str, set: Setter) -> MountOption {
+    MountOption { name, alias: None, value: Some(value), help, effect: Effect::Value(set) }
 }
 
 const fn ignored(name: &'static str) -> MountOption {
-    MountOption {
-        name,
-        alias: None,
-        value: None,
-        help: "",
-        effect: Effect::Nothing,
-    }
+    MountOption { name, alias: None, value: None, help: "", effect: Effect::Nothing }
 }
 
 /// All mount options, in the order of the help text.
 pub static MOUNT_OPTIONS: &[MountOption] = &[
     flag("ro", "mount read-only", |s| s.read_only = true),
     flag("rw", "mount read-write (default)", |s| s.read_only = false),
-    flag(
-        "allow_other",
-        "let other users in; without it, only the user who mounts",
-        |s| {
-            s.allow_other = true;
-        },
-    ),
-    value(
-        "gid",
-        "GROUP",
-        "the group that may read config, data and the like (mode 0640)",
-        |s, v| {
-            s.gid = Some(
-                v.parse()
-                    .ok()
-                    .or_else(|| group_id(v))
-                    .ok_or("a group's name or number")?,
-            );
-            Ok(())
-        },
-    ),
-    value(
-        "threads",
-        "N",
-        "requests served at once, 1 to 64 (default 16)",
-        |s, v| {
-            s.threads = threads(v).ok_or("a number from 1 to 64")?;
-            Ok(())
-        },
-    ),
-    value(
-        "cache",
-        "SIZE",
-        "memory for the store's pages, with k, m or g (default 64m)",
-        |s, v| {
-            s.cache_bytes = size(v).ok_or("a size in bytes, or with k, m or g behind it")?;
-            Ok(())
-        },
-    ),
+    flag("allow_other", "let other users in; without it, only the user who mounts", |s| {
+        s.allow_other = true;
+    }),
+    value("gid", "GROUP", "the group that may read config, data and the like (mode 0640)", |s, v| {
+        s.gid = Some(v.parse().ok().or_else(|| group_id(v)).ok_or("a group's name or number")?);
+        Ok(())
+    }),
+    value("threads", "N", "requests served at once, 1 to 64 (default 16)", |s, v| {
+        s.threads = threads(v).ok_or("a number from 1 to 64")?;
+        Ok(())
+    }),
+    value("cache", "SIZE", "memory for the store's pages, with k, m or g (default 64m)", |s, v| {
+        s.cache_bytes = size(v).ok_or("a size in bytes, or with k, m or g behind it")?;
+        Ok(())
+    }),
     MountOption {
         alias: Some("run-root"),
-        ..value(
-            "runroot",
-            "DIR",
-            "for what a reboot may take away (default /run/ctrfs-UUID)",
-            |s, v| directory(&mut s.run_root, v),
-        )
+        ..value("runroot", "DIR", "for what a reboot may take away (default /run/ctrfs-UUID)", |s, v| {
+            directory(&mut s.run_root, v)
+        })
     },
-    value(
-        "static-dir",
-        "DIR",
-        "where containers keep what lasts",
-        |s, v| directory(&mut s.static_dir, v),
-    ),
-    value(
-        "tmp-dir",
-        "DIR",
-        "where containers keep what a reboot may take away",
-        |s, v| directory(&mut s.tmp_dir, v),
-    ),
-    value("graph-root", "DIR", "where layers lie", |s, v| {
-        directory(&mut s.graph_root, v)
+    value("static-dir", "DIR", "where containers keep what lasts", |s, v| directory(&mut s.static_dir, v)),
+    value("tmp-dir", "DIR", "where containers keep what a reboot may take away", |s, v| directory(&mut s.tmp_dir, v)),
+    value("graph-root", "DIR", "where layers lie", |s, v| directory(&mut s.graph_root, v)),
+    value("graph-driver-name", "NAME", "what stacks the layers", |s, v| {
+        s.graph_driver_name = Some(v.to_owned());
+        Ok(())
     }),
-    value(
-        "graph-driver-name",
-        "NAME",
-        "what stacks the layers",
-        |s, v| {
-            s.graph_driver_name = Some(v.to_owned());
-            Ok(())
-        },
-    ),
     flag("noexec", "let nothing be executed", |s| s.no_exec = true),
     flag("exec", "undo noexec (default)", |s| s.no_exec = false),
-    flag("nosymfollow", "follow no symlinks", |s| {
-        s.no_symfollow = true
-    }),
-    flag("symfollow", "undo nosymfollow (default)", |s| {
-        s.no_symfollow = false
-    }),
-    flag(
-        "remount",
-        "change ro, rw, exec, noexec of the mount that is there",
-        |s| s.remount = true,
-    ),
+    flag("nosymfollow", "follow no symlinks", |s| s.no_symfollow = true),
+    flag("symfollow", "undo nosymfollow (default)", |s| s.no_symfollow = false),
+    flag("remount", "change ro, rw, exec, noexec of the mount that is there", |s| s.remount = true),
     // nosuid and nodev are always on.
     ignored("nosuid"),
     ignored("suid"),
@@ -299,18 +224,9 @@ pub enum OptionError {
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown {
-                name,
-                closest: None,
-            } => write!(f, "unknown mount option '{name}'"),
-            Self::Unknown {
-                name,
-                closest: Some(closest),
-            } => {
-                write!(
-                    f,
-                    "unknown mount option '{name}' (did you mean '{closest}'?)"
-                )
+            Self::Unknown { name, closest: None } => write!(f, "unknown mount option '{name}'"),
+            Self::Unknown { name, closest: Some(closest) } => {
+                write!(f, "unknown mount option '{name}' (did you mean '{closest}'?)")
             }
             Self::MissingValue { name, value } => {
                 write!(f, "mount option '{name}' needs a value: {name}={value}")
@@ -370,24 +286,14 @@ impl Settings {
     pub fn to_option_string(&self) -> String {
         let plain = Self::default();
         let mut text = String::from(if self.read_only { "ro" } else { "rw" });
-        let flags = [
-            (self.no_exec, "noexec"),
-            (self.no_symfollow, "nosymfollow"),
-            (self.allow_other, "allow_other"),
-        ];
+        let flags = [(self.no_exec, "noexec"), (self.no_symfollow, "nosymfollow"), (self.allow_other, "allow_other")];
         for (_, name) in flags.iter().filter(|(set, _)| *set) {
             push(&mut text, name, None);
         }
         let numbers = [
             ("gid", self.gid.map(|gid| gid.to_string())),
-            (
-                "threads",
-                (self.threads != plain.threads).then(|| self.threads.to_string()),
-            ),
-            (
-                "cache",
-                (self.cache_bytes != plain.cache_bytes).then(|| self.cache_bytes.to_string()),
-            ),
+            ("threads", (self.threads != plain.threads).then(|| self.threads.to_string())),
+            ("cache", (self.cache_bytes != plain.cache_bytes).then(|| self.cache_bytes.to_string())),
             ("runroot", self.run_root.clone()),
             ("static-dir", self.static_dir.clone()),
             ("tmp-dir", self.tmp_dir.clone()),
@@ -404,11 +310,7 @@ impl Settings {
 
     /// The flags of the mount itself.
     pub fn mount_flags(&self) -> MountFlags {
-        MountFlags {
-            read_only: self.read_only,
-            no_exec: self.no_exec,
-            no_symfollow: self.no_symfollow,
-        }
+        MountFlags { read_only: self.read_only, no_exec: self.no_exec, no_symfollow: self.no_symfollow }
     }
 }
 
@@ -443,9 +345,7 @@ impl MountOption {
 /// The table as text for `--help`.
 pub fn help() -> String {
     let mut text = String::from("Mount options (-o, separated by commas):\n");
-    let (told, silent): (Vec<_>, Vec<_>) = MOUNT_OPTIONS
-        .iter()
-        .partition(|option| !option.help.is_empty());
+    let (told, silent): (Vec<_>, Vec<_>) = MOUNT_OPTIONS.iter().partition(|option| !option.help.is_empty());
     for option in told {
         let mut left = option.name.to_owned();
         if let Some(value) = option.value {
@@ -485,9 +385,7 @@ fn split(text: &str) -> Result<Vec<&str>, OptionError> {
         }
     }
     if let Some(at) = quote {
-        return Err(OptionError::OpenQuote {
-            text: text[at..].to_owned(),
-        });
+        return Err(OptionError::OpenQuote { text: text[at..].to_owned() });
     }
     words.push(&text[start..]);
     words.retain(|word| !word.is_empty());
@@ -495,9 +393,7 @@ fn split(text: &str) -> Result<Vec<&str>, OptionError> {
 }
 
 fn threads(text: &str) -> Option<usize> {
-    text.parse()
-        .ok()
-        .filter(|threads| (1..=MAX_THREADS).contains(threads))
+    text.parse().ok().filter(|threads| (1..=MAX_THREADS).contains(threads))
 }
 
 fn size(text: &str) -> Option<usize> {
@@ -551,10 +447,7 @@ mod tests {
     #[test]
     fn nothing_is_all_defaults() {
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
-        assert_eq!(
-            Settings::parse(",defaults,,rw,").unwrap(),
-            Settings::default()
-        );
+        assert_eq!(Settings::parse(",defaults,,rw,").unwrap(), Settings::default());
     }
 
     #[test]
@@ -589,34 +482,18 @@ mod tests {
     #[test]
     fn refusals_are_sentences() {
         let say = |text: &str| Settings::parse(text).unwrap_err().to_string();
-        assert_eq!(
-            say("allow_othr"),
-            "unknown mount option 'allow_othr' (did you mean 'allow_other'?)"
-        );
+        assert_eq!(say("allow_othr"), "unknown mount option 'allow_othr' (did you mean 'allow_other'?)");
         assert_eq!(say("qqqqqqq"), "unknown mount option 'qqqqqqq'");
-        assert_eq!(
-            say("threads"),
-            "mount option 'threads' needs a value: threads=N"
-        );
+        assert_eq!(say("threads"), "mount option 'threads' needs a value: threads=N");
         assert_eq!(say("gid="), "mount option 'gid' needs a value: gid=GROUP");
         assert_eq!(say("ro=1"), "mount option 'ro' takes no value, not '1'");
-        assert_eq!(
-            say("threads=x"),
-            "mount option 'threads': 'x' is not a number from 1 to 64"
-        );
-        assert_eq!(
-            say("tmp-dir=\"/a,ro"),
-            "mount options: quote not closed: \"/a,ro"
-        );
+        assert_eq!(say("threads=x"), "mount option 'threads': 'x' is not a number from 1 to 64");
+        assert_eq!(say("tmp-dir=\"/a,ro"), "mount options: quote not closed: \"/a,ro");
     }
 
     #[test]
     fn sloppy_ignores_the_unknown_only() {
-        assert!(
-            Settings::parse_with("qqq,ro", Unknown::Ignore)
-                .unwrap()
-                .read_only
-        );
+        assert!(Settings::parse_with("qqq,ro", Unknown::Ignore).unwrap().read_only);
         assert!(Settings::parse_with("qqq,threads=0", Unknown::Ignore).is_err());
     }
 
@@ -626,19 +503,14 @@ mod tests {
                     static-dir=/s,tmp-dir=\"/t,u\",graph-root=/g,graph-driver-name=overlay";
         let settings = Settings::parse(text).unwrap();
         assert_eq!(settings.tmp_dir.as_deref(), Some("/t,u"));
-        assert_eq!(
-            Settings::parse(&settings.to_option_string()).unwrap(),
-            settings
-        );
+        assert_eq!(Settings::parse(&settings.to_option_string()).unwrap(), settings);
         assert_eq!(Settings::default().to_option_string(), "rw");
     }
 
     #[test]
     fn the_table_says_each_name_once() {
-        let mut names: Vec<_> = MOUNT_OPTIONS
-            .iter()
-            .flat_map(|option| std::iter::once(option.name).chain(option.alias))
-            .collect();
+        let mut names: Vec<_> =
+            MOUNT_OPTIONS.iter().flat_map(|option| std::iter::once(option.name).chain(option.alias)).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

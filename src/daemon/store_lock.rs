@@ -47,11 +47,9 @@ impl fmt::Display for LockError {
             Self::Taken(Holder { pid, mountpoint }) if mountpoint.as_os_str().is_empty() => {
                 write!(f, "the store is in use by process {pid}")
             }
-            Self::Taken(Holder { pid, mountpoint }) => write!(
-                f,
-                "the store is in use by process {pid}, mounted on {}",
-                mountpoint.display()
-            ),
+            Self::Taken(Holder { pid, mountpoint }) => {
+                write!(f, "the store is in use by process {pid}, mounted on {}", mountpoint.display())
+            }
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -72,9 +70,7 @@ impl StoreLock {
                 Ok(Attempt::Held(lock)) => return Ok(Self(lock)),
                 Ok(Attempt::Taken(note)) => {
                     let holder = holder(&note);
-                    if Instant::now() >= deadline
-                        || mountpoint::is_mounted(store, &holder.mountpoint)
-                    {
+                    if Instant::now() >= deadline || mountpoint::is_mounted(store, &holder.mountpoint) {
                         return Err(LockError::Taken(holder));
                     }
                 }
@@ -112,14 +108,9 @@ fn note(pid: u32, mountpoint: &Path) -> Vec<u8> {
 fn holder(note: &[u8]) -> Holder {
     let note = note.strip_suffix(b"\n").unwrap_or(note);
     let mut parts = note.splitn(2, |byte| *byte == b' ');
-    let pid = parts
-        .next()
-        .and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok());
+    let pid = parts.next().and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok());
     let mountpoint = std::ffi::OsStr::from_bytes(parts.next().unwrap_or_default());
-    Holder {
-        pid: pid.unwrap_or(0),
-        mountpoint: mountpoint.into(),
-    }
+    Holder { pid: pid.unwrap_or(0), mountpoint: mountpoint.into() }
 }
 
 #[cfg(test)]
@@ -129,19 +120,7 @@ mod tests {
     #[test]
     fn a_note_says_who_and_where() {
         let mountpoint = Path::new("/mnt/a b");
-        assert_eq!(
-            holder(&note(42, mountpoint)),
-            Holder {
-                pid: 42,
-                mountpoint: mountpoint.into()
-            }
-        );
-        assert_eq!(
-            holder(b""),
-            Holder {
-                pid: 0,
-                mountpoint: PathBuf::new()
-            }
-        );
+        assert_eq!(holder(&note(42, mountpoint)), Holder { pid: 42, mountpoint: mountpoint.into() });
+        assert_eq!(holder(b""), Holder { pid: 0, mountpoint: PathBuf::new() });
     }
 }

@@ -18,9 +18,9 @@ use crate::store::{Query, findings};
 const NETNS_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The columns of `table/ctr`.
-pub const CTR_COLUMNS: &str = "id\tname\tstatus\tpid\texit-code\tpod\timage\tmounted\tcreated\tstarted\tfinished\n";
+const CTR_COLUMNS: &str = "id\tname\tstatus\tpid\texit-code\tpod\timage\tmounted\tcreated\tstarted\tfinished\n";
 /// The columns of `table/pod`.
-pub const POD_COLUMNS: &str = "id\tname\tstatus\tcontainers\tcreated\n";
+const POD_COLUMNS: &str = "id\tname\tstatus\tcontainers\tcreated\n";
 
 impl View {
     /// Everything of one kind at once: tab-separated, a header first, newest first.

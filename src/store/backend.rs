@@ -4,8 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 
 #[derive(Debug)]
 pub(super) struct Unlocked(pub(super) File);
@@ -30,4 +32,20 @@ impl StorageBackend for Unlocked {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write_all_at(data, offset)
     }
+}
+
+/// A copy of a database file in memory.
+pub(super) fn copy(path: &Path) -> io::Result<InMemoryBackend> {
+    const PIECE: usize = 1 << 20;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let memory = InMemoryBackend::new();
+    memory.set_len(length)?;
+    let mut piece = vec![0; PIECE];
+    for offset in (0..length).step_by(PIECE) {
+        let bytes = &mut piece[..PIECE.min((length - offset) as usize)];
+        file.read_exact_at(bytes, offset)?;
+        memory.write(offset, bytes)?;
+    }
+    Ok(memory)
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadableDatabase, StorageBackend};
 
 use self::backend::Unlocked;
 use self::commit::{Batch, Job, Line, Ran};
@@ -39,6 +39,9 @@ pub use self::update::{Done, Taken};
 pub const FILE: &str = "ctrfs.redb";
 /// The file whose lock means that a store is in use.
 pub const LOCK: &str = "lock";
+
+/// The page cache of a copy that is already in memory.
+const COPY_CACHE: usize = 1 << 20;
 
 /// An open store.
 pub struct Store {
@@ -63,7 +66,8 @@ pub fn create(dir: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
     }
     match fs::read_dir(dir) {
         Ok(mut entries) => {
-            if entries.next().is_some() {
+            // A new ext4 is as empty as a directory of its own can be.
+            if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
                 return Err(OpenError::NotEmpty(dir.to_owned()));
             }
         }
@@ -133,8 +137,23 @@ impl Store {
             }
             other => other,
         })?;
+        Store::over(db, dir, cache)
+    }
+
+    /// Opens a copy of a store in memory, so that looking at it writes nothing, not even a repair.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_copy(dir: &Path) -> Result<Store, OpenError> {
+        let path = dir.join(FILE);
+        let memory = backend::copy(&path).map_err(|error| OpenError::Io { path: path.clone(), error })?;
+        let db = open_backend(&path, memory, COPY_CACHE)?;
+        Store::over(db, dir, COPY_CACHE)
+    }
+
+    fn over(db: Database, dir: &Path, cache: usize) -> Result<Store, OpenError> {
         let store = Store {
-            path,
+            path: dir.join(FILE),
             cache,
             db: RwLock::new(Some(db)),
             line: Line::default(),
@@ -262,7 +281,11 @@ fn open_database(path: &Path, cache: usize) -> Result<Database, OpenError> {
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(OpenError::Damaged { path: path.to_owned(), why: "the file is empty".to_owned() });
     }
-    let open = || Database::builder().set_cache_size(cache).create_with_backend(Unlocked(file));
+    open_backend(path, Unlocked(file), cache)
+}
+
+fn open_backend(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Database, OpenError> {
+    let open = || Database::builder().set_cache_size(cache).create_with_backend(backend);
     // redb 4.4 asserts, rather than refuses, on some damage; the daemon must say so in words.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
         Ok(Ok(db)) => Ok(db),

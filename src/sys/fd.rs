@@ -41,9 +41,8 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes whatever else the parent process left open for us by accident.
 pub fn close_inherited() -> io::Result<()> {
-    let numbers: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let numbers: Vec<RawFd> =
+        fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for number in numbers {
         // Refused for the standard streams and for what this process opened itself.
         drop(inherited(number));
@@ -57,34 +56,20 @@ pub fn close_inherited() -> io::Result<()> {
 pub fn redirect(source: impl AsFd, target: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both numbers are open for the length of the call. The number of `target` stays open
     // and keeps its owner, who closes it once, as before.
-    let result = unsafe {
-        libc::dup3(
-            source.as_fd().as_raw_fd(),
-            target.as_raw_fd(),
-            libc::O_CLOEXEC,
-        )
-    };
+    let result = unsafe { libc::dup3(source.as_fd().as_raw_fd(), target.as_raw_fd(), libc::O_CLOEXEC) };
     Errno::result(result)?;
     Ok(())
 }
 
 /// Two connected sockets that keep the borders of messages and tell when the other end is gone.
 pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?)
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
 /// Opens a directory for naming it only (O_PATH): asks nothing of the filesystem it is on, so it
 /// works on the root of a dead mount, too.
 pub fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
-        .open(path)
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path)
 }
 
 /// The path of an open file, as the kernel names it now.
@@ -108,15 +93,9 @@ fn proc_path(directory: &str, fd: &impl AsFd) -> PathBuf {
 ///
 /// All false after `timeout`; with `None` it waits for ever. EINTR counts as an early timeout.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-        .collect();
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     poll(&mut polled, timeout)?;
-    Ok(polled
-        .iter()
-        .map(|fd| !fd.revents().unwrap_or(PollFlags::empty()).is_empty())
-        .collect())
+    Ok(polled.iter().map(|fd| !fd.revents().unwrap_or(PollFlags::empty()).is_empty()).collect())
 }
 
 /// Whether `fd` is in the error state now (POLLERR); for `/dev/fuse`: its connection is gone.
@@ -131,9 +110,7 @@ fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
     let timeout = match timeout {
         None => PollTimeout::NONE,
         // Rounded up: a wait of half a millisecond must not become a busy loop.
-        Some(limit) => {
-            PollTimeout::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-        }
+        Some(limit) => PollTimeout::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
     };
     match nix::poll::poll(fds, timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -18,8 +18,7 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
 
 /// Whether this process is root in the user namespace that the host started with.
 pub fn is_host_root() -> bool {
-    nix::unistd::geteuid().is_root()
-        && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_identity_map(&map))
+    nix::unistd::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_identity_map(&map))
 }
 
 // The initial namespace maps all 2^32 - 1 IDs to themselves, and only it can.

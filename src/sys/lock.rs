@@ -27,13 +27,7 @@ pub enum Attempt {
 impl LockFile {
     /// Locks the file at `path`, made with mode 0600 if absent, and writes `note` into it.
     pub fn try_lock(path: &Path, note: &[u8]) -> io::Result<Attempt> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut held) => {
                 write_note(&mut held, note)?;
@@ -119,10 +113,7 @@ mod tests {
             Attempt::Held(_) => panic!("locked twice"),
         }
         drop(held);
-        assert!(matches!(
-            LockFile::try_lock(&path, b"third\n").unwrap(),
-            Attempt::Held(_)
-        ));
+        assert!(matches!(LockFile::try_lock(&path, b"third\n").unwrap(), Attempt::Held(_)));
         std::fs::remove_file(path).unwrap();
     }
 }

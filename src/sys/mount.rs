@@ -61,33 +61,15 @@ impl FuseMount<'_> {
         if self.allow_other {
             data.push_str(",allow_other");
         }
-        nix::mount::mount(
-            Some(self.source),
-            target,
-            Some(self.fs_type),
-            self.flags.bits(),
-            Some(data.as_str()),
-        )?;
+        nix::mount::mount(Some(self.source), target, Some(self.fs_type), self.flags.bits(), Some(data.as_str()))?;
         Ok(())
     }
 }
 
 /// Mounts a tmpfs, mode 0700, on `target`; what is mounted in it is seen in this namespace only.
 pub fn private_tmpfs(source: &str, target: &Path) -> io::Result<()> {
-    nix::mount::mount(
-        Some(source),
-        target,
-        Some("tmpfs"),
-        MountFlags::default().bits(),
-        Some("mode=0700"),
-    )?;
-    let private = nix::mount::mount(
-        None::<&Path>,
-        target,
-        None::<&Path>,
-        MsFlags::MS_PRIVATE,
-        None::<&Path>,
-    );
+    nix::mount::mount(Some(source), target, Some("tmpfs"), MountFlags::default().bits(), Some("mode=0700"))?;
+    let private = nix::mount::mount(None::<&Path>, target, None::<&Path>, MsFlags::MS_PRIVATE, None::<&Path>);
     if let Err(errno) = private {
         let _ = detach(target);
         return Err(errno.into());
@@ -97,13 +79,7 @@ pub fn private_tmpfs(source: &str, target: &Path) -> io::Result<()> {
 
 /// Gives the filesystem mounted on `target` other flags (MS_REMOUNT).
 pub fn remount(target: &Path, flags: MountFlags) -> io::Result<()> {
-    nix::mount::mount(
-        None::<&Path>,
-        target,
-        None::<&Path>,
-        flags.bits() | MsFlags::MS_REMOUNT,
-        None::<&Path>,
-    )?;
+    nix::mount::mount(None::<&Path>, target, None::<&Path>, flags.bits() | MsFlags::MS_REMOUNT, None::<&Path>)?;
     Ok(())
 }
 
@@ -124,8 +100,5 @@ pub fn detach(target: &Path) -> io::Result<()> {
 ///
 /// Asks by statfs(2), which no cache answers, and so waits as long as a server takes to answer.
 pub fn is_disconnected(path: &Path) -> bool {
-    matches!(
-        nix::sys::statfs::statfs(path),
-        Err(Errno::ENOTCONN | Errno::ECONNABORTED)
-    )
+    matches!(nix::sys::statfs::statfs(path), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }

@@ -118,15 +118,8 @@ fn parse_line(line: usize, text: &[u8]) -> Result<Mount, MountinfoError> {
     })
 }
 
-fn number<T: std::str::FromStr>(
-    word: &[u8],
-    line: usize,
-    field: &'static str,
-) -> Result<T, MountinfoError> {
-    std::str::from_utf8(word)
-        .ok()
-        .and_then(|word| word.parse().ok())
-        .ok_or(MountinfoError::NotANumber { line, field })
+fn number<T: std::str::FromStr>(word: &[u8], line: usize, field: &'static str) -> Result<T, MountinfoError> {
+    std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).ok_or(MountinfoError::NotANumber { line, field })
 }
 
 fn device(word: &[u8], line: usize) -> Result<(u32, u32), MountinfoError> {
@@ -175,7 +168,8 @@ fn octal(byte: u8, tail: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    const LINE: &[u8] = b"36 35 98:0 / /mnt/a\\040b rw,noatime shared:1 master:2 - fuse.ctrfs /st\\134ore rw,user_id=0\n";
+    const LINE: &[u8] =
+        b"36 35 98:0 / /mnt/a\\040b rw,noatime shared:1 master:2 - fuse.ctrfs /st\\134ore rw,user_id=0\n";
 
     #[test]
     fn a_line_is_taken_apart() {
@@ -227,12 +221,7 @@ mod tests {
 
     #[test]
     fn this_process_has_a_root_mount() {
-        assert!(
-            read()
-                .unwrap()
-                .iter()
-                .any(|mount| mount.mount_point == Path::new("/"))
-        );
+        assert!(read().unwrap().iter().any(|mount| mount.mount_point == Path::new("/")));
         assert!(mounted_at(Path::new("/proc")).unwrap().is_some());
         assert!(mounted_at(Path::new("/proc/self")).unwrap().is_none());
     }

@@ -86,10 +86,7 @@ pub fn terminate(pid: u32) -> io::Result<()> {
 
 /// The effective user and group of this process.
 pub fn owner() -> (u32, u32) {
-    (
-        nix::unistd::geteuid().as_raw(),
-        nix::unistd::getegid().as_raw(),
-    )
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
 /// The number of a group, by its name.
@@ -111,10 +108,7 @@ pub fn become_daemon() -> io::Result<()> {
 
 /// Turns standard input, output and error to `/dev/null`.
 fn silence() -> io::Result<()> {
-    let null: File = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    let null: File = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
@@ -143,10 +137,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_confuse() {
         let line = "7 (a) Z (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(
-            (stat.comm.as_str(), stat.state, stat.start_time),
-            ("a) Z (b", 'S', 4711)
-        );
+        assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) Z (b", 'S', 4711));
         assert_eq!(Stat::parse("7 (a"), None);
     }
 

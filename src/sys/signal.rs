@@ -24,9 +24,7 @@ impl Notices {
     ///
     /// Child processes inherit the mask: see [`unblock_all`].
     pub fn block() -> io::Result<Self> {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
-            .into_iter()
-            .collect();
+        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
         set.thread_block()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Self(SignalFd::with_flags(&set, flags)?))
@@ -37,11 +35,7 @@ impl Notices {
         let Some(info) = self.0.read_signal()? else {
             return Ok(None);
         };
-        Ok(Some(if info.ssi_signo == Signal::SIGHUP as u32 {
-            Notice::Renew
-        } else {
-            Notice::End
-        }))
+        Ok(Some(if info.ssi_signo == Signal::SIGHUP as u32 { Notice::Renew } else { Notice::End }))
     }
 }
 

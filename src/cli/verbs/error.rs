@@ -1,0 +1,119 @@
+//! Why a verb failed, in words for the person who typed it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::tree::Kind;
+use crate::daemon::offline::OfflineError;
+use crate::sys::errno;
+
+/// Why a verb failed.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// No ctrfs is mounted and none was named.
+    NoMount,
+    /// More than one ctrfs is mounted and none was named.
+    SeveralMounts(Vec<PathBuf>),
+    /// The directory named as the mount is not the root of a tree.
+    NotATree(PathBuf),
+    /// The kernel's list of mounts cannot be read.
+    Mounts(io::Error),
+    /// The tree's file for this request does not open.
+    Entry { path: PathBuf, cause: io::Error },
+    /// A call on the tree failed; `reason` is what `refusals` says about it.
+    Call { what: String, cause: io::Error, reason: Option<String> },
+    /// The tree gave fewer results than it was given documents.
+    FewAnswers { documents: usize, answers: usize },
+    /// Standard input cannot be read.
+    Input(io::Error),
+    /// Standard input holds no document.
+    NoDocument,
+    /// Standard input ends inside a document.
+    CutDocument,
+    /// The argument can be neither an ID nor a name.
+    BadName(String),
+    /// No object of the kind has this exact name.
+    NoSuch { what: String, kind: Kind },
+    /// The name belongs to an object of the other kind.
+    OtherKind { name: String, is: Kind },
+    /// A table has no header, or a row does not have the header's columns.
+    TableShape { table: &'static str, line: usize },
+    /// A table has no column of this name.
+    NoColumn { table: &'static str, column: String, columns: Vec<String> },
+    /// The directory cannot be looked at.
+    Directory { dir: PathBuf, cause: io::Error },
+    /// The store cannot be made or opened.
+    Store(OfflineError),
+    /// Standard output cannot be written.
+    Output(io::Error),
+}
+
+impl Error {
+    /// Whether the tree said that there is no such object.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Error::Call { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Error::NoSuch { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoMount => f.write_str(
+                "no ctrfs is mounted here; mount one with `mount -t ctrfs STORE MOUNTPOINT` \
+                 (a new store is made with `ctrfs init STORE`)",
+            ),
+            Error::SeveralMounts(mounts) => {
+                f.write_str("several ctrfs are mounted; choose one with --at MOUNTPOINT:")?;
+                mounts.iter().try_for_each(|mount| write!(f, "\n  {}", mount.display()))
+            }
+            Error::NotATree(path) => {
+                write!(f, "{}: not the mountpoint of a ctrfs", path.display())
+            }
+            Error::Mounts(cause) => write!(f, "/proc/self/mountinfo: {}", words(cause)),
+            Error::Entry { path, cause } => write!(f, "{}: {}", path.display(), words(cause)),
+            Error::Call { what, cause, reason } => match reason {
+                Some(reason) => write!(f, "{what}: {reason}"),
+                None => write!(f, "{what}: {}", words(cause)),
+            },
+            Error::FewAnswers { documents, answers } => {
+                write!(f, "documents written: {documents}, results read back: {answers}")
+            }
+            Error::Input(cause) => write!(f, "standard input: {}", words(cause)),
+            Error::NoDocument => f.write_str("no JSON document on standard input"),
+            Error::CutDocument => f.write_str("standard input ends inside a JSON document; nothing was written"),
+            Error::BadName(name) => write!(f, "{name:?} can be neither an ID nor a name"),
+            Error::NoSuch { what, kind } => {
+                write!(f, "{what}: no {} has this exact name", kind.noun())
+            }
+            Error::OtherKind { name, is } => match is {
+                Kind::Container => write!(f, "{name} is a container, not a pod"),
+                Kind::Pod => write!(f, "{name} is a pod, not a container (see --pod)"),
+            },
+            Error::TableShape { table, line } => {
+                write!(f, "{table}, line {line}: not a row under its header")
+            }
+            Error::NoColumn { table, column, columns } => {
+                write!(f, "{table} has no column {column:?}; it has {}", columns.join(", "))
+            }
+            Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), words(cause)),
+            Error::Store(cause) => cause.fmt(f),
+            Error::Output(cause) => write!(f, "standard output: {}", words(cause)),
+        }
+    }
+}
+
+impl StdError for Error {}
+
+/// An error's words without the number that Rust adds.
+fn words(cause: &io::Error) -> String {
+    match cause.raw_os_error() {
+        Some(number) => errno::words(number).to_owned(),
+        None => cause.to_string(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The verbs that work on a store or on a mounted tree. A tree is acted on with plain file calls.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use error::Error;
+
+mod check;
+mod create;
+mod error;
+mod init;
+mod ps;
+mod refusals;
+mod rm;
+mod table;
+mod time;
+mod tree;
+
+/// What can be asked of ctrfs besides mounting it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a new, empty store
+    Init(init::Init),
+    /// Create containers, or pods, from JSON documents on standard input
+    ///
+    /// Prints the new IDs, one a line. The keys are those of config; {} takes every default. Several
+    /// documents are one transaction: all are created, or none.
+    Create(create::Create),
+    /// Remove containers, or pods
+    ///
+    /// Takes full IDs and exact names, never prefixes. Goes on after a failure and tells all of them.
+    Rm(rm::Rm),
+    /// List containers, or pods
+    Ps(ps::Ps),
+    /// Check that a store is sound, mounted or not
+    ///
+    /// Prints "ok", or one line for each finding and exits 1.
+    Check(check::Check),
+}
+
+impl Verb {
+    /// Does what the verb says; failures are told on standard error.
+    pub(crate) fn run(self) -> ExitCode {
+        let outcome = match self {
+            Verb::Init(init) => init.run(),
+            Verb::Create(create) => create.run(),
+            Verb::Rm(rm) => rm.run(),
+            Verb::Ps(ps) => ps.run(),
+            Verb::Check(check) => check.run(),
+        };
+        outcome.unwrap_or_else(|error| {
+            report(&error);
+            ExitCode::FAILURE
+        })
+    }
+}
+
+/// Tells a failure on standard error, if anybody listens there.
+fn report(error: &Error) {
+    let _ = writeln!(io::stderr(), "ctrfs: {error}");
+}
+
+/// Prints to standard output. A reader that has gone (`ctrfs ps | head -1`) wants no more: no error.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(cause)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! What a server serves: a store, opened and booted, under a tree.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::offline::comm;
+use super::run_root;
+use super::server::Connection;
+use super::settings::Settings;
+use crate::engine::{self, Boot, BootError, Engine, Given, World};
+use crate::fuse::session::Notifier;
+use crate::fuse::{Adapter, Owner, invalidate};
+use crate::model::record::{Change, Moment};
+use crate::model::runtime::Setting;
+use crate::store::Store;
+use crate::sys;
+use crate::tree::{Setup, Tree};
+
+/// The clock and the dice.
+pub(super) const WORLD: World = World { now, random };
+
+/// How often a server looks whether it can settle the store.
+const IDLE: Duration = Duration::from_secs(1);
+/// The storage driver of a store that does not say.
+const DEFAULT_DRIVER: &str = "overlay";
+
+/// A store that is open.
+pub(super) struct Backend {
+    engine: Engine,
+    store: PathBuf,
+    run_root: PathBuf,
+    shared_with_group: bool,
+}
+
+/// A filesystem ready to answer, and what is left to do once it does.
+pub(super) struct Served {
+    pub(super) filesystem: Adapter,
+    tree: Arc<Tree>,
+    notifier: Arc<OnceLock<Notifier>>,
+    untold: Vec<Change>,
+}
+
+/// Why a store cannot be served.
+#[derive(Debug)]
+pub(super) enum BackendError {
+    Boot(BootError),
+    BootId(io::Error),
+    Engine(engine::Error),
+    Handles(io::Error),
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendError::Boot(error) => error.fmt(f),
+            BackendError::BootId(error) => write!(f, "the kernel's boot ID: {error}"),
+            BackendError::Engine(error) => error.fmt(f),
+            BackendError::Handles(error) => write!(f, "the directory of open handles: {error}"),
+        }
+    }
+}
+
+impl From<BootError> for BackendError {
+    fn from(error: BootError) -> BackendError {
+        BackendError::Boot(error)
+    }
+}
+
+impl Backend {
+    /// Opens a store and compares its runtime configuration. Its lock is held by the keeper.
+    pub(super) fn open(store: &Path, settings: &Settings) -> Result<Backend, BackendError> {
+        let opened = Store::open(store, settings.cache_bytes).map_err(BootError::Open)?;
+        let engine = Engine::new(opened, WORLD);
+        let uuid = engine.uuid().map_err(BackendError::Engine)?;
+        let default_run_root = run_root::default_path(&uuid);
+        engine.compare_runtime(store, given(store, settings, &default_run_root))?;
+        let run_root = settings.run_root.as_ref().map_or(default_run_root, PathBuf::from);
+        Ok(Backend { engine, store: store.to_owned(), run_root, shared_with_group: settings.gid.is_some() })
+    }
+
+    /// Where the store's volatile files go.
+    pub(super) fn run_root(&self) -> &Path {
+        &self.run_root
+    }
+
+    /// Boots the engine for a connection. The mount is there, but nothing in it answers yet, so no
+    /// path of it may be touched.
+    pub(super) fn serve(mut self, connection: Connection, gid: Option<u32>) -> Result<Served, BackendError> {
+        let boot_id = sys::host::boot_id().map_err(BackendError::BootId)?;
+        let boot = Boot { boot_id, connection: connection.name };
+        let generation = self.engine.boot(&boot).map_err(BackendError::Engine)?;
+        let untold = self.engine.untold().map_err(BackendError::Engine)?;
+        let setup = Setup {
+            generation,
+            handles: connection.run_root.join("handles"),
+            store_path: self.store,
+            shared_with_group: self.shared_with_group,
+            comm,
+        };
+        let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
+        let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };
+        let filesystem = Adapter::new(Arc::clone(&tree), Arc::clone(&connection.notifier), owner);
+        Ok(Served { filesystem, tree, notifier: connection.notifier, untold })
+    }
+}
+
+/// What a served store needs beside answers: the changes that an earlier server may not have told, then
+/// a settled store whenever it is idle.
+pub(super) fn attend(tree: Arc<Tree>, notifier: &OnceLock<Notifier>, untold: &[Change]) {
+    if let Some(notifier) = notifier.get() {
+        invalidate(notifier, untold);
+    }
+    loop {
+        thread::sleep(IDLE);
+        tree.engine().settle();
+    }
+}
+
+impl Served {
+    /// The filesystem, and the work of [`attend`].
+    pub(super) fn split(self) -> (Adapter, impl FnOnce() + Send) {
+        let Served { filesystem, tree, notifier, untold } = self;
+        (filesystem, move || attend(tree, &notifier, &untold))
+    }
+}
+
+fn given(store: &Path, settings: &Settings, run_root: &Path) -> Vec<Given> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let setting = |setting, given: &Option<String>, default: String| Given {
+        setting,
+        given: given.clone().unwrap_or_default(),
+        default,
+    };
+    vec![
+        setting(Setting::StaticDir, &settings.static_dir, String::new()),
+        setting(Setting::TmpDir, &settings.tmp_dir, String::new()),
+        setting(Setting::RunRoot, &settings.run_root, text(run_root)),
+        setting(Setting::GraphRoot, &settings.graph_root, text(store)),
+        setting(Setting::GraphDriverName, &settings.graph_driver_name, DEFAULT_DRIVER.to_owned()),
+    ]
+}
+
+fn now() -> Moment {
+    let time = std::time::SystemTime::now();
+    let nanos = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    Moment { nanos, text: humantime::format_rfc3339_nanos(time).to_string() }
+}
+
+fn random() -> [u8; 40] {
+    sys::host::random().expect("the kernel gives random bytes without fail once it is up")
+}
