@@ -1,0 +1,30 @@
+//! What every user does first.
+
+use std::fs;
+
+use crate::support::Mounted;
+
+#[test]
+fn a_container_is_made_changed_and_removed() {
+    let tree = Mounted::new();
+    let id = tree.make("web");
+    assert_eq!(id.len(), 64);
+    assert_eq!(tree.read("ctr/web/status"), "configured\n");
+    tree.echo("running", "ctr/web/status").unwrap();
+    assert_eq!(tree.read("ctr/web/status"), "running\n");
+    assert!(tree.read("table/ctr").contains("\tweb\trunning\t"));
+    tree.echo("exited", "ctr/web/status").unwrap();
+    fs::remove_dir(tree.path(&format!("ctr/{id}"))).unwrap();
+    assert!(!tree.path("ctr/web").exists());
+    assert!(!tree.path(&format!("id/{id}")).exists());
+}
+
+#[test]
+fn a_killed_server_is_followed_by_another() {
+    let tree = Mounted::new();
+    tree.make("web");
+    for round in 0..5 {
+        tree.kill_server();
+        assert_eq!(tree.read("ctr/web/status"), "configured\n", "round {round}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Through a real mount, by real system calls and real shells.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod basics;

@@ -1,0 +1,4 @@
+//! (modules are listed here)
+
+#[path = "../support/mod.rs"]
+mod support;
