@@ -61,7 +61,8 @@ impl Handles {
     }
 
     fn number(&self) -> u64 {
-        self.generation << COUNTER_BITS | self.next.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS)
+        let count = self.next.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
+        (self.generation << COUNTER_BITS) | count
     }
 
     /// Opens a file.

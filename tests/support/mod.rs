@@ -1,7 +1,7 @@
 //! A store mounted for one test, and the ways in which tests look at it. What privilege is missing
 //! fails the test.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
