@@ -1,6 +1,7 @@
 //! Renaming. The binding moves with the name, for the kernel moves its entry itself.
 
 use super::create::{rendered, stamp};
+use super::find::find;
 use super::{Engine, Origin, Result, World};
 use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
@@ -34,10 +35,18 @@ impl Engine {
 
 type Bound = (Serial, Kind, Serial);
 
+/// The binding of a name. In `ctr/` and `pod/`, IDs and prefixes stand beside names; neither is renamed.
 fn binding(update: &Update<'_>, kind: Option<Kind>, name: &str) -> Result<Bound> {
-    let found = update.name(name)?.filter(|(_, k, _)| kind.is_none_or(|kind| kind == *k));
-    let kind = kind.unwrap_or(Kind::Ctr);
-    found.ok_or_else(|| Refusal::NoSuch { kind, what: name.to_owned() }.into())
+    if let Some(found) = update.name(name)?.filter(|(_, k, _)| kind.is_none_or(|kind| kind == *k)) {
+        return Ok(found);
+    }
+    let Some(kind) = kind else {
+        return Err(Refusal::NoSuch { kind: Kind::Ctr, what: name.to_owned() }.into());
+    };
+    Err(match find(update, kind, name)?.by_prefix {
+        true => Refusal::PrefixNotExact { prefix: name.to_owned() }.into(),
+        false => Refusal::NotYours { what: "an ID stays as it is; rename by name" }.into(),
+    })
 }
 
 fn swap_names(

@@ -159,24 +159,8 @@ impl Tree {
             (plan::Dir::Names, _) => None,
             _ => return not_yours("only names are renamed"),
         };
-        if let Some(kind) = kind {
-            self.must_be_names(&view, kind, from.1, to.1, swap)?;
-        }
         let done = self.engine.rename(origin, kind, from.1.to_owned(), to.1.to_owned(), swap)?;
         Ok(Outcome { value: (), changes: done.changes })
-    }
-
-    /// In `ctr/` and `pod/`, IDs and prefixes stand beside names; neither is renamed.
-    fn must_be_names(&self, view: &crate::engine::View, kind: Kind, from: &str, to: &str, swap: bool) -> Result<()> {
-        for name in [from].into_iter().chain(swap.then_some(to)) {
-            if crate::model::id::Id::parse(name).is_some() {
-                return Err(Refusal::NotYours { what: "an ID stays as it is; rename by name" }.into());
-            }
-            if view.find(kind, name)?.by_prefix {
-                return Err(Refusal::PrefixNotExact { prefix: name.to_owned() }.into());
-            }
-        }
-        Ok(())
     }
 
     /// Refuses to make a file, link or node, for the entries of the tree are given.
