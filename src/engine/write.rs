@@ -2,9 +2,10 @@
 
 use super::create::{rendered, stamp};
 use super::find::find;
-use super::{Engine, Origin, Result, World};
+use super::{Engine, Error, Origin, Result, World};
 use crate::model::container;
 use crate::model::error::Refusal;
+use crate::model::id::Id;
 use crate::model::json::{Map, Value, merge, parse};
 use crate::model::name::Name;
 use crate::model::pod;
@@ -222,17 +223,22 @@ fn edit_ctr_config(
     }
     let mut new = edited(old, edit, decodes)?;
     container::check_config(&new)?;
-    // What is as it was needs no search, and may name what is gone.
+    // What is as it was needs no search, and may name what is gone; what there is not is not as it was.
     let known = |text: &str| old.values().any(|value| mentions(value, text));
-    container::resolve_references(&mut new, |_, text| match crate::model::id::Id::parse(text) {
+    let fixed = |key| move |error| if is_absent(&error) { Refusal::FixedKey { key }.into() } else { error };
+    container::resolve_references(&mut new, |key, text| match Id::parse(text) {
         Some(id) if known(text) => Ok(id),
-        _ => find(update, Kind::Ctr, text).map(|found| found.id),
+        _ => find(update, Kind::Ctr, text).map(|found| found.id).map_err(fixed(key)),
     })?;
     if let Some(Value::String(pod)) = new.get("pod").filter(|pod| old.get("pod") != Some(pod)) {
-        let pod = find(update, Kind::Pod, pod)?.id;
+        let pod = find(update, Kind::Pod, pod).map_err(fixed("pod"))?.id;
         new.insert("pod".to_owned(), Value::from(pod.to_string()));
     }
     Ok(container::rewrite_config(old, new)?)
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::NoSuch { .. }))
 }
 
 fn mentions(value: &Value, text: &str) -> bool {

@@ -22,7 +22,7 @@ use self::keep::Keep;
 use self::refusals::Refusals;
 use crate::engine::{Engine, Error, Origin};
 use crate::model::error::Refusal;
-use crate::model::record::{Answer, Change, Kind};
+use crate::model::record::{Answer, Change};
 
 pub use self::error::{Errno, errno};
 pub use self::handle::Opened;
