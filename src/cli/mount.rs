@@ -1,5 +1,6 @@
 //! `ctrfs mount`, `mount.ctrfs` and `ctrfs umount`.
 
+use std::env;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
@@ -182,12 +183,16 @@ fn parse_settings(args: &MountArgs) -> Result<Settings, MountError> {
 }
 
 fn enter_namespace(args: &MountArgs) -> Result<(), MountError> {
-    match &args.namespace {
-        None => Ok(()),
-        Some(path) => {
-            sys::process::enter_mount_namespace(path).map_err(|error| MountError::Namespace(path.clone(), error))
-        }
-    }
+    let Some(path) = &args.namespace else {
+        return Ok(());
+    };
+    // setns(2) moves to the root of the other namespace; relative paths are to keep their meaning.
+    env::current_dir()
+        .and_then(|here| {
+            sys::process::enter_mount_namespace(path)?;
+            env::set_current_dir(here)
+        })
+        .map_err(|error| MountError::Namespace(path.clone(), error))
 }
 
 fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {

@@ -96,6 +96,19 @@ pub fn detach(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Like [`detach`], and aborts a FUSE connection: all that wait for its server get an error.
+///
+/// Otherwise the connection of a server that is stuck in a request to itself would never end: its
+/// threads hold `/dev/fuse` open, and wait for somebody to close it.
+pub fn detach_and_abort(target: &Path) -> io::Result<()> {
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    match nix::mount::umount2(target, flags | MntFlags::MNT_FORCE) {
+        // Kernels where only root of the host may force.
+        Err(Errno::EPERM) => detach(target),
+        result => Ok(result?),
+    }
+}
+
 /// Whether the FUSE filesystem at `path` has lost its server for good.
 ///
 /// Asks by statfs(2), which no cache answers, and so waits as long as a server takes to answer.
