@@ -153,7 +153,10 @@ impl Child {
             return Fate::Alive;
         }
         match *self.zombie_since.get_or_insert_with(Instant::now) {
-            since if since.elapsed() >= ZOMBIE_LIMIT => Fate::Undead,
+            // A write to the store that is under way must not land in the middle of the next server's.
+            since if since.elapsed() >= ZOMBIE_LIMIT && !sys::process::waits_for_disk(self.process.id()) => {
+                Fate::Undead
+            }
             _ => Fate::Alive,
         }
     }

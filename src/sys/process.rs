@@ -77,6 +77,16 @@ pub fn is_alive(pid: u32) -> bool {
     Stat::read(pid).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// Whether a thread of a process waits in the kernel for anything but the answer to a FUSE request.
+/// Where the kernel does not say what threads wait for, none is found.
+pub fn waits_for_disk(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let place = fs::read_to_string(thread.path().join("wchan")).unwrap_or_default();
+        !matches!(place.as_str(), "" | "0" | "request_wait_answer")
+    })
+}
+
 /// Asks a process to end (SIGTERM).
 pub fn terminate(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
