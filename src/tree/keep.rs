@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! <fh, 16 hex digits>   records: kind u8, unique u64, length u32, bytes; a cut-off last one is void
-//! reads                 slots of 24 bytes: fh, length, digest of what was read
+//! reads                 slots of 32 bytes: fh; length, digest and version of what was read
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many handles can have a read noted at a time.
 const SLOTS: u64 = 1 << 16;
-const SLOT_BYTES: u64 = 24;
+const SLOT_BYTES: u64 = 32;
 const APPEND: u8 = 1;
 const WHOLE: u8 = 2;
 const HEADER: usize = 13;
@@ -34,8 +34,6 @@ pub(super) struct Saved {
     pub(super) output: Vec<u8>,
     /// The file offset at which the results begin, once they are read.
     pub(super) output_at: Option<u64>,
-    /// The version of the document that the handle has read.
-    pub(super) seen: Option<u64>,
     /// How many of the pending bytes a close has made the value.
     pub(super) closed_at: usize,
 }
@@ -45,6 +43,8 @@ pub(super) struct Saved {
 pub(super) struct ReadNote {
     pub(super) length: u64,
     pub(super) digest: u64,
+    /// The version of the document that the handle takes for the current one; 0 for what is no document.
+    pub(super) version: u64,
 }
 
 /// The directory, open.
@@ -106,7 +106,8 @@ impl Keep {
         let mut slot = [0; SLOT_BYTES as usize];
         slot[..8].copy_from_slice(&fh.to_le_bytes());
         slot[8..16].copy_from_slice(&note.length.to_le_bytes());
-        slot[16..].copy_from_slice(&note.digest.to_le_bytes());
+        slot[16..24].copy_from_slice(&note.digest.to_le_bytes());
+        slot[24..].copy_from_slice(&note.version.to_le_bytes());
         self.reads.write_all_at(&slot, fh % SLOTS * SLOT_BYTES)
     }
 
@@ -114,8 +115,8 @@ impl Keep {
     pub(super) fn read_note(&self, fh: u64) -> Option<ReadNote> {
         let mut slot = [0; SLOT_BYTES as usize];
         self.reads.read_exact_at(&mut slot, fh % SLOTS * SLOT_BYTES).ok()?;
-        let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 24 bytes"));
-        (number(0) == fh).then(|| ReadNote { length: number(8), digest: number(16) })
+        let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 32 bytes"));
+        (number(0) == fh).then(|| ReadNote { length: number(8), digest: number(16), version: number(24) })
     }
 }
 
@@ -155,7 +156,7 @@ mod tests {
         std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
         assert_eq!(keep.load(7), Some(saved), "a cut-off record is void");
 
-        let note = ReadNote { length: 3, digest: 9 };
+        let note = ReadNote { length: 3, digest: 9, version: 4 };
         keep.note_read(5, note).unwrap();
         assert_eq!(keep.read_note(5), Some(note));
         assert_eq!(keep.read_note(6), None);

@@ -60,7 +60,7 @@ impl Tree {
             return self.read_output(opened.fh, &mut state, offset, size);
         }
         if offset > 0 && state.content.is_none() && state.inherited {
-            if let Some(end) = self.inherit(&view, &node, opened.fh, &mut state, offset)? {
+            if let Some(end) = self.inherit(&view, &node, &mut state, offset)? {
                 return Ok(end);
             }
         } else if offset == 0 || state.content.is_none() {
@@ -75,23 +75,21 @@ impl Tree {
 
     /// Remembers what a read was given, for the server after this one and for compare-and-swap.
     fn note(&self, fh: u64, state: &mut State, content: &Content) {
-        let note = ReadNote { length: content.bytes.len() as u64, digest: digest(&content.bytes) };
+        let (length, digest) = (content.bytes.len() as u64, digest(&content.bytes));
+        self.set_note(fh, state, ReadNote { length, digest, version: content.version.unwrap_or(0) });
+    }
+
+    /// Sets a handle's note.
+    pub(super) fn set_note(&self, fh: u64, state: &mut State, note: ReadNote) {
+        state.note = Some(note);
         if let Err(error) = self.handles.keep.note_read(fh, note) {
             log::warn!("a read cannot be kept for the next server: {error}");
         }
-        state.saved.seen = content.version;
     }
 
     /// Goes on with a file that an earlier server began to read out.
-    fn inherit(
-        &self,
-        view: &View,
-        node: &Result<Node>,
-        fh: u64,
-        state: &mut State,
-        offset: u64,
-    ) -> Result<Option<Vec<u8>>> {
-        let note = self.handles.keep.read_note(fh);
+    fn inherit(&self, view: &View, node: &Result<Node>, state: &mut State, offset: u64) -> Result<Option<Vec<u8>>> {
+        let note = state.note;
         if note.is_some_and(|note| offset >= note.length) {
             return Ok(Some(vec![]));
         }
@@ -99,7 +97,6 @@ impl Tree {
         if note.is_some_and(|note| note.digest != digest(&content.bytes)) {
             return Err(Refusal::Changed.into());
         }
-        state.saved.seen = content.version;
         state.content = Some(content);
         Ok(None)
     }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
+use super::keep::ReadNote;
 use super::node::{Node, Object};
 use super::plan::{Entry, Shape};
 use super::{Outcome, Result, Tree};
@@ -110,9 +111,11 @@ impl Tree {
         Ok(changes)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the write's request, handle, place and bytes")]
     fn commit_documents(
         &self,
         origin: Origin,
+        fh: u64,
         object: &Object,
         doc: Doc,
         documents: Vec<Document>,
@@ -121,9 +124,9 @@ impl Tree {
     ) -> Result<Vec<Change>> {
         let edit = if append { Edit::Merge } else { Edit::Replace };
         let edits = documents.into_iter().map(edit).collect();
-        let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
-        if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
-            *seen = version;
+        let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.seen())?;
+        if let (Some(note), Some(_), Answer::Version(version)) = (state.note, state.seen(), done.answer) {
+            self.set_note(fh, state, ReadNote { version, ..note });
         }
         Ok(done.changes)
     }
@@ -256,12 +259,11 @@ impl Tree {
         warn_unkept(kept);
     }
 
-    /// Keeps a handle's state for the server after this one, if there is anything to keep.
+    /// Keeps a handle's state for the server after this one. Once there is something kept, it stays
+    /// until the release, were it only to know the write again that made it empty: that write may be
+    /// sent again, without the bytes before it.
     pub(super) fn save(&self, fh: u64, state: &mut State) {
-        if state.saved.pending.is_empty() && state.saved.output.is_empty() {
-            if std::mem::take(&mut state.kept) {
-                self.handles.keep.remove(fh);
-            }
+        if !state.kept && state.saved.pending.is_empty() && state.saved.output.is_empty() {
             return;
         }
         state.kept = true;
