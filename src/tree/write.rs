@@ -41,8 +41,9 @@ impl Tree {
         };
         let changes = match (entry.shape, object) {
             (Shape::Doc(doc), Some(object)) => {
-                let commit =
-                    |state: &mut State, documents| self.commit_documents(origin, object, doc, documents, append, state);
+                let commit = |state: &mut State, documents| {
+                    self.commit_documents(origin, opened.fh, object, doc, documents, append, state)
+                };
                 self.take_documents(origin, opened.fh, &mut state, data, commit)?
             }
             (Shape::Create(kind), None) => {
