@@ -108,23 +108,26 @@ impl Backend {
     }
 }
 
-/// What a served store needs beside answers: the changes that an earlier server may not have told, then
-/// a settled store whenever it is idle.
-pub(super) fn attend(tree: Arc<Tree>, notifier: &OnceLock<Notifier>, untold: &[Change]) {
-    if let Some(notifier) = notifier.get() {
-        invalidate(notifier, untold);
-    }
-    loop {
-        thread::sleep(IDLE);
-        tree.engine().settle();
+impl Served {
+    /// The filesystem, what to do before it answers, and what to do beside it ever after.
+    ///
+    /// Before: tell the changes that an earlier server committed and may not have told. A request that
+    /// is sent again could else be answered while the kernel still has what it changed.
+    pub(super) fn split(self) -> (Adapter, impl FnOnce(), impl FnOnce() + Send) {
+        let Served { filesystem, tree, notifier, untold } = self;
+        let tell = move || {
+            if let Some(notifier) = notifier.get() {
+                invalidate(notifier, &untold);
+            }
+        };
+        (filesystem, tell, move || settle_when_idle(&tree))
     }
 }
 
-impl Served {
-    /// The filesystem, and the work of [`attend`].
-    pub(super) fn split(self) -> (Adapter, impl FnOnce() + Send) {
-        let Served { filesystem, tree, notifier, untold } = self;
-        (filesystem, move || attend(tree, &notifier, &untold))
+fn settle_when_idle(tree: &Tree) -> ! {
+    loop {
+        thread::sleep(IDLE);
+        tree.engine().settle();
     }
 }
 

@@ -129,15 +129,16 @@ impl Server {
         notifier: &OnceLock<Notifier>,
     ) -> Result<(), ServerError> {
         let device = self.device.try_clone().map_err(ServerError::Setup)?;
-        let (filesystem, attend) = served.split();
+        let (filesystem, tell, settle) = served.split();
         let joined =
             session::join(filesystem, device, &serve.init, serve.first, threads).map_err(ServerError::Session)?;
         notifier.get_or_init(|| joined.notifier.clone());
+        tell();
         self.link.send(&FromServer::Serving)?;
         if !serve.first {
             resend(self.device.as_fd());
         }
-        thread::spawn(attend);
+        thread::spawn(settle);
         joined.run().map_err(ServerError::Session)
     }
 
