@@ -16,7 +16,7 @@ use super::read::Content;
 use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
-const COUNTER_BITS: u32 = 48;
+pub(super) const COUNTER_BITS: u32 = 48;
 
 /// One open file.
 #[derive(Default)]
@@ -80,6 +80,7 @@ impl Handles {
         let saved = self.keep.load(fh);
         let mut state = State { kept: saved.is_some(), inherited: true, ..State::default() };
         state.saved = saved.unwrap_or_default();
+        state.saved.seen = self.keep.read_note(fh).version().or(state.saved.seen);
         for byte in &state.saved.pending {
             // Bytes of a value are no document; their scanner is never asked.
             let _ = state.scanner.step(*byte);

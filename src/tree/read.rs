@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use super::handle::{Opened, State};
-use super::keep::ReadNote;
+use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
 use super::{Result, Tree};
@@ -75,7 +75,8 @@ impl Tree {
 
     /// Remembers what a read was given, for the server after this one and for compare-and-swap.
     fn note(&self, fh: u64, state: &mut State, content: &Content) {
-        let note = ReadNote { length: content.bytes.len() as u64, digest: digest(&content.bytes) };
+        let (length, digest) = (content.bytes.len() as u64, digest(&content.bytes));
+        let note = ReadNote { length, digest, version: content.version };
         if let Err(error) = self.handles.keep.note_read(fh, note) {
             log::warn!("a read cannot be kept for the next server: {error}");
         }
@@ -91,13 +92,15 @@ impl Tree {
         state: &mut State,
         offset: u64,
     ) -> Result<Option<Vec<u8>>> {
-        let note = self.handles.keep.read_note(fh);
-        if note.is_some_and(|note| offset >= note.length) {
+        let noted = self.handles.keep.read_note(fh);
+        if matches!(noted, Noted::Read(note) if offset >= note.length) {
             return Ok(Some(vec![]));
         }
         let content = self.content(view, node.as_ref().map_err(Clone::clone)?)?;
-        if note.is_some_and(|note| note.digest != digest(&content.bytes)) {
-            return Err(Refusal::Changed.into());
+        match noted {
+            Noted::Nothing => self.note(fh, state, &content),
+            Noted::Read(note) if note.digest == digest(&content.bytes) => {}
+            Noted::Read(_) | Noted::Lost => return Err(Refusal::Changed.into()),
         }
         state.saved.seen = content.version;
         state.content = Some(content);

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
+use super::keep::{Noted, ReadNote};
 use super::node::{Node, Object};
 use super::plan::{Entry, Shape};
 use super::{Outcome, Result, Tree};
@@ -40,8 +41,9 @@ impl Tree {
         };
         let changes = match (entry.shape, object) {
             (Shape::Doc(doc), Some(object)) => {
-                let commit =
-                    |state: &mut State, documents| self.commit_documents(origin, object, doc, documents, append, state);
+                let commit = |state: &mut State, documents| {
+                    self.commit_documents(origin, (opened.fh, object), doc, documents, append, state)
+                };
                 self.take_documents(origin, opened.fh, &mut state, data, commit)?
             }
             (Shape::Create(kind), None) => {
@@ -113,7 +115,7 @@ impl Tree {
     fn commit_documents(
         &self,
         origin: Origin,
-        object: &Object,
+        (fh, object): (u64, &Object),
         doc: Doc,
         documents: Vec<Document>,
         append: bool,
@@ -124,6 +126,9 @@ impl Tree {
         let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
         if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
             *seen = version;
+            if let Noted::Read(note) = self.handles.keep.read_note(fh) {
+                warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
+            }
         }
         Ok(done.changes)
     }
@@ -234,6 +239,7 @@ impl Tree {
         if state.kept {
             self.handles.keep.remove(opened.fh);
         }
+        warn_unkept(self.handles.keep.forget_read(opened.fh));
         match state.saved.pending.len() - state.saved.closed_at.min(state.saved.pending.len()) {
             0 => Ok(()),
             bytes => Err(Refusal::Incomplete { bytes }.into()),
@@ -256,12 +262,11 @@ impl Tree {
         warn_unkept(kept);
     }
 
-    /// Keeps a handle's state for the server after this one, if there is anything to keep.
+    /// Keeps a handle's state for the server after this one, if there is anything to keep. A file that
+    /// is there stays until the release: it says that the request that emptied it was done, should that
+    /// be sent again without the bytes before it.
     pub(super) fn save(&self, fh: u64, state: &mut State) {
-        if state.saved.pending.is_empty() && state.saved.output.is_empty() {
-            if std::mem::take(&mut state.kept) {
-                self.handles.keep.remove(fh);
-            }
+        if !state.kept && state.saved.pending.is_empty() && state.saved.output.is_empty() {
             return;
         }
         state.kept = true;
