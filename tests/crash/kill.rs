@@ -212,7 +212,7 @@ fn nobody_notices_that_servers_are_killed() {
     load.spawn("merger", move |round| append(&merged, &format!("{{\"labels\":{{\"k{round}\":\"{round}\"}}}}\n")));
     for round in 0..kills(100) {
         kill_at_random(&tree, &mut random, round);
-        load.must_go_on();
+        load.must_go_on(&tree);
     }
     let counts = load.end();
     println!("{counts:?}");

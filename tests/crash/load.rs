@@ -34,10 +34,10 @@ impl Load {
         self.threads.push((name.to_owned(), thread));
     }
 
-    /// Fails as soon as one has.
-    pub(crate) fn must_go_on(&self) {
+    /// Fails as soon as one has, with what was refused.
+    pub(crate) fn must_go_on(&self, tree: &Mounted) {
         for (name, thread) in &self.threads {
-            assert!(!thread.is_finished(), "{name} has failed");
+            assert!(!thread.is_finished(), "{name} has failed; refusals:\n{}", tree.read("refusals"));
         }
     }
 
