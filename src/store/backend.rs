@@ -1,7 +1,7 @@
 //! The database file without redb's own lock: the keeper holds the store's lock for all servers that
 //! follow one another, and the last one may not be buried yet when the next one opens the file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,6 +11,12 @@ use redb::backends::InMemoryBackend;
 
 #[derive(Debug)]
 pub(super) struct Unlocked(pub(super) File);
+
+impl Unlocked {
+    pub(super) fn open(path: &Path) -> io::Result<Unlocked> {
+        OpenOptions::new().read(true).write(true).open(path).map(Unlocked)
+    }
+}
 
 impl StorageBackend for Unlocked {
     fn len(&self) -> io::Result<u64> {

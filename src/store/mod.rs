@@ -15,8 +15,9 @@ mod update;
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,8 +46,7 @@ const COPY_CACHE: usize = 1 << 20;
 
 /// An open store.
 pub struct Store {
-    path: PathBuf,
-    cache: usize,
+    open: Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>,
     db: RwLock<Option<Database>>,
     line: Line,
     /// Answers that have arrived and can be dropped by the next transaction.
@@ -71,7 +71,7 @@ pub fn create(dir: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
                 return Err(OpenError::NotEmpty(dir.to_owned()));
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::DirBuilder::new().mode(0o700).create(dir).map_err(io)?;
         }
         Err(error) => return Err(io(error)),
@@ -131,13 +131,7 @@ impl Store {
     /// [`OpenError::NoStore`], [`OpenError::NewerSchema`], [`OpenError::Damaged`].
     pub fn open(dir: &Path, cache: usize) -> Result<Store, OpenError> {
         let path = dir.join(FILE);
-        let db = open_database(&path, cache).map_err(|error| match error {
-            OpenError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
-                OpenError::NoStore(dir.to_owned())
-            }
-            other => other,
-        })?;
-        Store::over(db, dir, cache)
+        Store::open_with_backend(dir, cache, move || Unlocked::open(&path))
     }
 
     /// Opens a copy of a store in memory, so that looking at it writes nothing, not even a repair.
@@ -146,16 +140,31 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_copy(dir: &Path) -> Result<Store, OpenError> {
         let path = dir.join(FILE);
-        let memory = backend::copy(&path).map_err(|error| OpenError::Io { path: path.clone(), error })?;
-        let db = open_backend(&path, memory, COPY_CACHE)?;
-        Store::over(db, dir, COPY_CACHE)
+        Store::open_with_backend(dir, COPY_CACHE, move || backend::copy(&path))
     }
 
-    fn over(db: Database, dir: &Path, cache: usize) -> Result<Store, OpenError> {
+    /// Opens the store that `backend` leads to, called again whenever an I/O error makes it necessary
+    /// to open it anew; `dir` is what errors call it. The one way in: a file, a copy in memory, or a
+    /// disk that fails on purpose differ by their backend only.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with_backend<B: StorageBackend>(
+        dir: &Path,
+        cache: usize,
+        backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    ) -> Result<Store, OpenError> {
+        let name = dir.to_owned();
+        let open = move || {
+            let backend = backend().map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => OpenError::NoStore(name.clone()),
+                _ => OpenError::Io { path: name.join(FILE), error },
+            })?;
+            open_database(&name.join(FILE), backend, cache)
+        };
         let store = Store {
-            path: dir.join(FILE),
-            cache,
-            db: RwLock::new(Some(db)),
+            db: RwLock::new(Some(open()?)),
+            open: Box::new(open),
             line: Line::default(),
             arrived: Mutex::default(),
             unsettled: AtomicBool::new(true),
@@ -231,7 +240,7 @@ impl Store {
     fn reopen(&self) {
         let mut db = self.db.write();
         drop(db.take());
-        match open_database(&self.path, self.cache) {
+        match (self.open)() {
             Ok(opened) => *db = Some(opened),
             Err(error) => log::error!("the store cannot be opened again: {error}"),
         }
@@ -275,21 +284,16 @@ impl Batch for Store {
     }
 }
 
-fn open_database(path: &Path, cache: usize) -> Result<Database, OpenError> {
-    let io = |error| OpenError::Io { path: path.to_owned(), error };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(OpenError::Damaged { path: path.to_owned(), why: "the file is empty".to_owned() });
+fn open_database(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Database, OpenError> {
+    let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
+    if backend.len().map_err(|error| OpenError::Io { path: path.to_owned(), error })? == 0 {
+        return Err(damaged("the file is empty".to_owned()));
     }
-    open_backend(path, Unlocked(file), cache)
-}
-
-fn open_backend(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Database, OpenError> {
     let open = || Database::builder().set_cache_size(cache).create_with_backend(backend);
     // redb 4.4 asserts, rather than refuses, on some damage; the daemon must say so in words.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
         Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(OpenError::Damaged { path: path.to_owned(), why: error.to_string() }),
-        Err(_) => Err(OpenError::Damaged { path: path.to_owned(), why: "the file is not a sound database".to_owned() }),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(_) => Err(damaged("the file is not a sound database".to_owned())),
     }
 }

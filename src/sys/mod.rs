@@ -7,6 +7,7 @@ pub mod errno;
 pub mod fd;
 pub mod host;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod netns;

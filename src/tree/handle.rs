@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::ino::Ino;
-use super::keep::{Keep, ReadNote, Saved};
+use super::keep::{Keep, Saved};
 use super::list::Listing;
 use super::read::Content;
 use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
-const COUNTER_BITS: u32 = 48;
+pub(super) const COUNTER_BITS: u32 = 48;
 
 /// One open file.
 #[derive(Default)]
@@ -30,8 +30,6 @@ pub(super) struct Handle {
 pub(super) struct State {
     /// What the last read from the start was given.
     pub(super) content: Option<Content>,
-    /// The note of that read; it survives this server.
-    pub(super) note: Option<ReadNote>,
     /// What also survives this server.
     pub(super) saved: Saved,
     /// Where in a document the pending bytes end.
@@ -40,13 +38,6 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// Whether an open by an earlier server made it.
     pub(super) inherited: bool,
-}
-
-impl State {
-    /// The version of the document that the handle has read, if it has.
-    pub(super) fn seen(&self) -> Option<u64> {
-        self.note.map(|note| note.version).filter(|version| *version != 0)
-    }
 }
 
 /// All open handles.
@@ -87,9 +78,9 @@ impl Handles {
             return Arc::clone(handle);
         }
         let saved = self.keep.load(fh);
-        let note = self.keep.read_note(fh);
-        let mut state = State { note, kept: saved.is_some(), inherited: true, ..State::default() };
+        let mut state = State { kept: saved.is_some(), inherited: true, ..State::default() };
         state.saved = saved.unwrap_or_default();
+        state.saved.seen = self.keep.read_note(fh).version().or(state.saved.seen);
         for byte in &state.saved.pending {
             // Bytes of a value are no document; their scanner is never asked.
             let _ = state.scanner.step(*byte);

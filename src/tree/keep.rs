@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! <fh, 16 hex digits>   records: kind u8, unique u64, length u32, bytes; a cut-off last one is void
-//! reads                 slots of 32 bytes: fh; length, digest and version of what was read
+//! reads                 slots of 32 bytes: fh, length, digest and version of what was read
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -16,9 +16,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::handle::COUNTER_BITS;
+
 /// How many handles can have a read noted at a time.
 const SLOTS: u64 = 1 << 16;
 const SLOT_BYTES: u64 = 32;
+/// No version is 0: the store counts from 1.
+const NO_VERSION: u64 = 0;
+/// Nor is a handle.
+const NO_HANDLE: u64 = 0;
 const APPEND: u8 = 1;
 const WHOLE: u8 = 2;
 const HEADER: usize = 13;
@@ -34,6 +40,8 @@ pub(super) struct Saved {
     pub(super) output: Vec<u8>,
     /// The file offset at which the results begin, once they are read.
     pub(super) output_at: Option<u64>,
+    /// The version of the document that the handle has read.
+    pub(super) seen: Option<u64>,
     /// How many of the pending bytes a close has made the value.
     pub(super) closed_at: usize,
 }
@@ -43,8 +51,29 @@ pub(super) struct Saved {
 pub(super) struct ReadNote {
     pub(super) length: u64,
     pub(super) digest: u64,
-    /// The version of the document that the handle takes for the current one; 0 for what is no document.
-    pub(super) version: u64,
+    /// The version of the document, for entries that are one; the handle's own writes count as read.
+    pub(super) version: Option<u64>,
+}
+
+/// What is known of a handle's reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Noted {
+    /// The last from the start was given this.
+    Read(ReadNote),
+    /// There was none.
+    Nothing,
+    /// Another handle has the slot.
+    Lost,
+}
+
+impl Noted {
+    /// The version that was read, if that is known.
+    pub(super) fn version(self) -> Option<u64> {
+        match self {
+            Noted::Read(note) => note.version,
+            Noted::Nothing | Noted::Lost => None,
+        }
+    }
 }
 
 /// The directory, open.
@@ -107,17 +136,39 @@ impl Keep {
         slot[..8].copy_from_slice(&fh.to_le_bytes());
         slot[8..16].copy_from_slice(&note.length.to_le_bytes());
         slot[16..24].copy_from_slice(&note.digest.to_le_bytes());
-        slot[24..].copy_from_slice(&note.version.to_le_bytes());
-        self.reads.write_all_at(&slot, fh % SLOTS * SLOT_BYTES)
+        slot[24..].copy_from_slice(&note.version.unwrap_or(NO_VERSION).to_le_bytes());
+        self.reads.write_all_at(&slot, place(fh))
     }
 
-    /// What a handle's last read from the start was given, unless another handle has its slot.
-    pub(super) fn read_note(&self, fh: u64) -> Option<ReadNote> {
+    /// What a handle's last read from the start was given.
+    pub(super) fn read_note(&self, fh: u64) -> Noted {
         let mut slot = [0; SLOT_BYTES as usize];
-        self.reads.read_exact_at(&mut slot, fh % SLOTS * SLOT_BYTES).ok()?;
+        if self.reads.read_exact_at(&mut slot, place(fh)).is_err() {
+            return Noted::Lost;
+        }
         let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 32 bytes"));
-        (number(0) == fh).then(|| ReadNote { length: number(8), digest: number(16), version: number(24) })
+        let version = Some(number(24)).filter(|version| *version != NO_VERSION);
+        match number(0) {
+            NO_HANDLE => Noted::Nothing,
+            own if own == fh => Noted::Read(ReadNote { length: number(8), digest: number(16), version }),
+            _ => Noted::Lost,
+        }
     }
+
+    /// Forgets what a handle's reads were given.
+    pub(super) fn forget_read(&self, fh: u64) -> io::Result<()> {
+        match self.read_note(fh) {
+            Noted::Read(_) => self.reads.write_all_at(&NO_HANDLE.to_le_bytes(), place(fh)),
+            Noted::Nothing | Noted::Lost => Ok(()),
+        }
+    }
+}
+
+/// Where a handle's slot lies. Each server counts its handles from 1, so the generation moves the
+/// slots on, by Fibonacci hashing: the handles of two servers do not meet.
+fn place(fh: u64) -> u64 {
+    const STEP: u64 = 40_503;
+    (fh.wrapping_add((fh >> COUNTER_BITS).wrapping_mul(STEP)) % SLOTS) * SLOT_BYTES
 }
 
 fn record(kind: u8, unique: u64, bytes: &[u8]) -> Vec<u8> {
@@ -139,7 +190,7 @@ fn next_record(bytes: &[u8]) -> Option<(u8, u64, &[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Keep, ReadNote, Saved};
+    use super::{COUNTER_BITS, Keep, Noted, ReadNote, SLOTS, Saved};
 
     #[test]
     fn a_handle_comes_back_as_it_was() {
@@ -156,10 +207,15 @@ mod tests {
         std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
         assert_eq!(keep.load(7), Some(saved), "a cut-off record is void");
 
-        let note = ReadNote { length: 3, digest: 9, version: 4 };
+        let note = ReadNote { length: 3, digest: 9, version: Some(4) };
         keep.note_read(5, note).unwrap();
-        assert_eq!(keep.read_note(5), Some(note));
-        assert_eq!(keep.read_note(6), None);
+        assert_eq!(keep.read_note(5), Noted::Read(note));
+        assert_eq!(keep.read_note(6), Noted::Nothing);
+        assert_eq!(keep.read_note(5 + SLOTS), Noted::Lost);
+        assert_eq!(keep.read_note((1 << COUNTER_BITS) + 5), Noted::Nothing, "another server's handle");
+        keep.forget_read(5 + SLOTS).unwrap();
+        keep.forget_read(5).unwrap();
+        assert_eq!(keep.read_note(5), Noted::Nothing);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use super::handle::{Opened, State};
-use super::keep::ReadNote;
+use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
 use super::{Result, Tree};
@@ -60,7 +60,7 @@ impl Tree {
             return self.read_output(opened.fh, &mut state, offset, size);
         }
         if offset > 0 && state.content.is_none() && state.inherited {
-            if let Some(end) = self.inherit(&view, &node, &mut state, offset)? {
+            if let Some(end) = self.inherit(&view, &node, opened.fh, &mut state, offset)? {
                 return Ok(end);
             }
         } else if offset == 0 || state.content.is_none() {
@@ -76,27 +76,33 @@ impl Tree {
     /// Remembers what a read was given, for the server after this one and for compare-and-swap.
     fn note(&self, fh: u64, state: &mut State, content: &Content) {
         let (length, digest) = (content.bytes.len() as u64, digest(&content.bytes));
-        self.set_note(fh, state, ReadNote { length, digest, version: content.version.unwrap_or(0) });
-    }
-
-    /// Sets a handle's note.
-    pub(super) fn set_note(&self, fh: u64, state: &mut State, note: ReadNote) {
-        state.note = Some(note);
+        let note = ReadNote { length, digest, version: content.version };
         if let Err(error) = self.handles.keep.note_read(fh, note) {
             log::warn!("a read cannot be kept for the next server: {error}");
         }
+        state.saved.seen = content.version;
     }
 
     /// Goes on with a file that an earlier server began to read out.
-    fn inherit(&self, view: &View, node: &Result<Node>, state: &mut State, offset: u64) -> Result<Option<Vec<u8>>> {
-        let note = state.note;
-        if note.is_some_and(|note| offset >= note.length) {
+    fn inherit(
+        &self,
+        view: &View,
+        node: &Result<Node>,
+        fh: u64,
+        state: &mut State,
+        offset: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let noted = self.handles.keep.read_note(fh);
+        if matches!(noted, Noted::Read(note) if offset >= note.length) {
             return Ok(Some(vec![]));
         }
         let content = self.content(view, node.as_ref().map_err(Clone::clone)?)?;
-        if note.is_some_and(|note| note.digest != digest(&content.bytes)) {
-            return Err(Refusal::Changed.into());
+        match noted {
+            Noted::Nothing => self.note(fh, state, &content),
+            Noted::Read(note) if note.digest == digest(&content.bytes) => {}
+            Noted::Read(_) | Noted::Lost => return Err(Refusal::Changed.into()),
         }
+        state.saved.seen = content.version;
         state.content = Some(content);
         Ok(None)
     }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
-use super::keep::ReadNote;
+use super::keep::{Noted, ReadNote};
 use super::node::{Node, Object};
 use super::plan::{Entry, Shape};
 use super::{Outcome, Result, Tree};
@@ -42,7 +42,7 @@ impl Tree {
         let changes = match (entry.shape, object) {
             (Shape::Doc(doc), Some(object)) => {
                 let commit = |state: &mut State, documents| {
-                    self.commit_documents(origin, opened.fh, object, doc, documents, append, state)
+                    self.commit_documents(origin, (opened.fh, object), doc, documents, append, state)
                 };
                 self.take_documents(origin, opened.fh, &mut state, data, commit)?
             }
@@ -112,12 +112,10 @@ impl Tree {
         Ok(changes)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the write's request, handle, place and bytes")]
     fn commit_documents(
         &self,
         origin: Origin,
-        fh: u64,
-        object: &Object,
+        (fh, object): (u64, &Object),
         doc: Doc,
         documents: Vec<Document>,
         append: bool,
@@ -125,9 +123,12 @@ impl Tree {
     ) -> Result<Vec<Change>> {
         let edit = if append { Edit::Merge } else { Edit::Replace };
         let edits = documents.into_iter().map(edit).collect();
-        let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.seen())?;
-        if let (Some(note), Some(_), Answer::Version(version)) = (state.note, state.seen(), done.answer) {
-            self.set_note(fh, state, ReadNote { version, ..note });
+        let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
+        if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
+            *seen = version;
+            if let Noted::Read(note) = self.handles.keep.read_note(fh) {
+                warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
+            }
         }
         Ok(done.changes)
     }
@@ -238,6 +239,7 @@ impl Tree {
         if state.kept {
             self.handles.keep.remove(opened.fh);
         }
+        warn_unkept(self.handles.keep.forget_read(opened.fh));
         match state.saved.pending.len() - state.saved.closed_at.min(state.saved.pending.len()) {
             0 => Ok(()),
             bytes => Err(Refusal::Incomplete { bytes }.into()),
@@ -260,9 +262,9 @@ impl Tree {
         warn_unkept(kept);
     }
 
-    /// Keeps a handle's state for the server after this one. Once there is something kept, it stays
-    /// until the release, were it only to know the write again that made it empty: that write may be
-    /// sent again, without the bytes before it.
+    /// Keeps a handle's state for the server after this one, if there is anything to keep. A file that
+    /// is there stays until the release: it says that the request that emptied it was done, should that
+    /// be sent again without the bytes before it.
     pub(super) fn save(&self, fh: u64, state: &mut State) {
         if !state.kept && state.saved.pending.is_empty() && state.saved.output.is_empty() {
             return;

@@ -1,4 +1,15 @@
-//! (modules are listed here)
+//! Servers and keepers that die, disks that fill or fail, records that are damaged, boots that end.
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod all_or_none;
+mod boot;
+mod damage;
+mod full;
+mod keeper;
+mod kill;
+mod load;
+mod opening;
+mod rows;
+mod simulated;

@@ -52,9 +52,15 @@ impl Mounted {
 
     /// A new store, mounted with these options.
     pub fn with_options(options: &str) -> Mounted {
+        Mounted::prepared(options, |_| ())
+    }
+
+    /// A new store, mounted, in a directory that `prepare` makes first, or does not.
+    pub fn prepared(options: &str, prepare: impl FnOnce(&Path)) -> Mounted {
         let scratch = Scratch::new();
         let (store, at) = (scratch.path().join("store"), scratch.path().join("mnt"));
         fs::create_dir(&at).unwrap();
+        prepare(&store);
         succeed(Command::new(CTRFS).arg("init").arg(&store));
         let mounted = Mounted { store, at, options: options.to_owned(), scratch };
         mounted.mount();

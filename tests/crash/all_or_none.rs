@@ -1,0 +1,175 @@
+//! What one write asks for happens whole or not at all, whenever the server or all of it dies.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::load::{kill_at_random, kill_both, kills, mounts_at};
+use crate::support::{Mounted, Random, kill, seed};
+
+const LENGTH: usize = 5;
+
+/// Five containers, each depending on the one before, as one write to `create/ctr`.
+fn chain(round: usize, pod: &str) -> String {
+    let one = |n: usize| match n {
+        0 => format!("{{\"name\":\"c{round}-0\"{pod}}}\n"),
+        _ => format!("{{\"name\":\"c{round}-{n}\"{pod},\"Dependencies\":[\"c{round}-{}\"]}}\n", n - 1),
+    };
+    (0..LENGTH).map(one).collect()
+}
+
+fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
+    let written = OpenOptions::new().write(true).open(path)?.write(text.as_bytes())?;
+    assert_eq!(written, text.len());
+    Ok(())
+}
+
+/// How many of a round's containers there are, each with its dependency.
+fn found(tree: &Mounted, round: usize) -> usize {
+    let name = |n: usize| tree.path(&format!("name/c{round}-{n}"));
+    let present: Vec<usize> = (0..LENGTH).filter(|n| name(*n).symlink_metadata().is_ok()).collect();
+    for n in present.iter().filter(|n| **n > 0) {
+        let on = fs::read_dir(name(*n).join("depends-on")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(on.collect::<Vec<_>>(), [tree.id(&format!("c{round}-{}", n - 1)).as_str()], "round {round}");
+    }
+    present.len()
+}
+
+/// The operation of another thread while something dies. What a dead mount answers is no verdict.
+fn while_dying(operation: impl FnOnce() -> std::io::Result<()> + Send + 'static, die: impl FnOnce()) -> bool {
+    let operation = thread::spawn(operation);
+    die();
+    match operation.join().unwrap() {
+        Ok(()) => true,
+        Err(error) => {
+            let errno = error.raw_os_error().map(Errno::from_raw);
+            let dead = [Errno::ENOTCONN, Errno::ECONNABORTED, Errno::EIO].map(Some);
+            assert!(dead.contains(&errno), "{error}");
+            false
+        }
+    }
+}
+
+fn pause(random: &mut Random, at_most: Duration) {
+    thread::sleep(Duration::from_micros(random.below(at_most.as_micros() as usize) as u64));
+}
+
+/// Which of the outcomes have been seen, so that a test that always kills too late fails.
+#[derive(Default)]
+struct Seen {
+    whole: usize,
+    none: usize,
+}
+
+impl Seen {
+    fn count(&mut self, found: usize, all: usize) {
+        match found {
+            0 => self.none += 1,
+            _ => {
+                assert_eq!(found, all, "a part");
+                self.whole += 1;
+            }
+        }
+    }
+
+    fn must_be_both(&self) {
+        println!("{} whole, {} none", self.whole, self.none);
+        assert!(self.whole > 0 && self.none > 0, "the instants must differ");
+    }
+}
+
+#[test]
+fn a_chain_is_made_whole_although_servers_die() {
+    let tree = Mounted::new();
+    let mut random = Random(seed());
+    for round in 0..kills(100) {
+        let path = tree.path("create/ctr");
+        let text = chain(round, "");
+        let made = while_dying(
+            move || write_at_once(&path, &text),
+            || {
+                if round % 4 == 3 {
+                    kill_at_random(&tree, &mut random, round);
+                } else {
+                    pause(&mut random, Duration::from_millis(2));
+                    kill(tree.server());
+                }
+            },
+        );
+        assert!(made, "the next server answers");
+        assert_eq!(found(&tree, round), LENGTH, "round {round}");
+    }
+}
+
+#[test]
+fn a_chain_is_made_whole_or_not_at_all_when_everything_dies() {
+    let tree = Mounted::new();
+    let (mut random, mut seen) = (Random(seed()), Seen::default());
+    for round in 0..kills(200) {
+        let (path, text) = (tree.path("create/ctr"), chain(round, ""));
+        let made = while_dying(
+            move || write_at_once(&path, &text),
+            || {
+                pause(&mut random, Duration::from_millis(2));
+                kill_both(&tree);
+            },
+        );
+        tree.mount();
+        assert_eq!(mounts_at(&tree.at).len(), 1, "the dead mount is gone");
+        let found = found(&tree, round);
+        assert!(!made || found == LENGTH, "round {round}: acknowledged, and {found} are there");
+        seen.count(found, LENGTH);
+        assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
+    }
+    seen.must_be_both();
+}
+
+#[test]
+fn a_pod_goes_with_all_its_containers_or_stays_when_everything_dies() {
+    let tree = Mounted::new();
+    let (mut random, mut seen) = (Random(seed()), Seen::default());
+    for round in 0..kills(150) {
+        fs::create_dir(tree.path(&format!("pod/p{round}"))).unwrap();
+        fs::write(tree.path("create/ctr"), chain(round, &format!(",\"pod\":\"p{round}\""))).unwrap();
+        let order = format!("{{\"verb\":\"remove\",\"pod\":\"p{round}\",\"recursive\":true}}\n");
+        let control: PathBuf = tree.path("control");
+        let gone = while_dying(
+            move || write_at_once(&control, &order),
+            || {
+                pause(&mut random, Duration::from_millis(2));
+                kill_both(&tree);
+            },
+        );
+        tree.mount();
+        let pod = usize::from(tree.path(&format!("name/p{round}")).symlink_metadata().is_ok());
+        let found = found(&tree, round) + pod;
+        assert!(!gone || found == 0, "round {round}: acknowledged, and {found} are left");
+        seen.count(found, LENGTH + 1);
+        assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
+    }
+    seen.must_be_both();
+}
+
+#[test]
+fn rm_recursive_succeeds_although_servers_die() {
+    let tree = Mounted::new();
+    let mut random = Random(seed());
+    for round in 0..kills(40) {
+        fs::create_dir(tree.path(&format!("pod/p{round}"))).unwrap();
+        fs::write(tree.path("create/ctr"), chain(round, &format!(",\"pod\":\"p{round}\""))).unwrap();
+        let (mut command, pod) = (std::process::Command::new(crate::support::CTRFS), format!("p{round}"));
+        command.args(["rm", "--recursive", &pod]).env("CTRFS_AT", &tree.at);
+        let mut running = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        kill_at_random(&tree, &mut random, round);
+        let status = running.wait().unwrap();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut running.stderr.take().unwrap(), &mut said).unwrap();
+        assert!(status.success(), "round {round}: {said}");
+        assert_eq!(found(&tree, round), 0);
+        assert!(tree.path(&format!("name/{pod}")).symlink_metadata().is_err());
+    }
+}
