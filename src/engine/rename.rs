@@ -1,4 +1,6 @@
-//! Renaming. The binding moves with the name, for the kernel moves its entry itself.
+//! Renaming. In `name/` the bindings move with the names, for the kernel moves its entries itself; a
+//! rename among the objects leaves the kernel's entries in `name/` where they are, so there a name
+//! that goes loses its binding and names that are swapped keep theirs.
 
 use super::create::{rendered, stamp};
 use super::find::find;
@@ -6,33 +8,45 @@ use super::{Engine, Origin, Result, World};
 use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
 use crate::model::name::Name;
-use crate::model::record::{Answer, Change, Doc, Kind, List, Row, Serial};
+use crate::model::record::{Answer, Change, Doc, Kind, List, Moment, Row, Serial};
 use crate::store::{Done, Query, Update};
 
 impl Engine {
-    /// Gives the object called `from` the name `to`, or swaps two names. With `kind`, names of other
-    /// kinds are unknown.
+    /// Gives the object called `from` the name `to`, or swaps two names. With `kind`, it happens among
+    /// the objects of that kind, and names of others are unknown; without, among the names.
     ///
     /// # Errors
     /// No such name; the new one is bad or taken.
     pub fn rename(&self, origin: Origin, kind: Option<Kind>, from: String, to: String, swap: bool) -> Result<Done> {
         self.apply(origin, move |update, world| {
             let one = binding(update, kind, &from)?;
+            let entries_move = kind.is_none();
             if swap {
                 let other = binding(update, kind, &to)?;
-                return swap_names(update, world, (&from, one), (&to, other));
+                return swap_names(update, world, entries_move, (&from, one), (&to, other));
             }
             let name = Name::parse(&to)?;
             if let Some((_, by, _)) = update.name(&to)? {
                 return Err(Refusal::NameTaken { name: to.clone(), by }.into());
             }
-            let mut changes = vec![];
-            give(update, world, one, &from, &name, &mut changes)?;
-            finish(update, world, changes)
+            let (old, kind, object) = one;
+            let mut changes = vec![Change::Binding(old)];
+            let now = (world.now)();
+            let bound = if entries_move {
+                update.rebind(old, &from, &to, now.nanos)?;
+                old
+            } else {
+                update.unbind(&from)?;
+                let bound = update.bind(&to, kind, object, now.nanos)?;
+                bound.ok_or_else(|| Refusal::NameTaken { name: to.clone(), by: kind })?
+            };
+            give(update, (bound, kind, object), &name, &now, &mut changes)?;
+            finish(update, &now, changes)
         })
     }
 }
 
+/// A binding, and the kind and serial of its object.
 type Bound = (Serial, Kind, Serial);
 
 /// The binding of a name. In `ctr/` and `pod/`, IDs and prefixes stand beside names; neither is renamed.
@@ -52,56 +66,67 @@ fn binding(update: &Update<'_>, kind: Option<Kind>, name: &str) -> Result<Bound>
 fn swap_names(
     update: &Update<'_>,
     world: &World,
+    entries_move: bool,
     (from, one): (&str, Bound),
     (to, other): (&str, Bound),
 ) -> Result<(Answer, Vec<Change>)> {
-    let mut changes = vec![];
-    if from != to {
-        give(update, world, one, from, &Name::parse(to)?, &mut changes)?;
-        give(update, world, other, to, &Name::parse(from)?, &mut changes)?;
+    let now = (world.now)();
+    if from == to {
+        return finish(update, &now, vec![]);
     }
-    finish(update, world, changes)
+    let (mut one, mut other) = (one, other);
+    if entries_move {
+        update.rebind(one.0, from, to, now.nanos)?;
+        update.rebind(other.0, to, from, now.nanos)?;
+    } else {
+        std::mem::swap(&mut one.0, &mut other.0);
+        for (name, (binding, kind, object)) in [(to, one), (from, other)] {
+            update.put_row(binding, &Row::Binding { name: name.to_owned(), kind, object, changed: now.nanos })?;
+        }
+    }
+    let mut changes = vec![Change::Binding(one.0), Change::Binding(other.0)];
+    give(update, one, &Name::parse(to)?, &now, &mut changes)?;
+    give(update, other, &Name::parse(from)?, &now, &mut changes)?;
+    finish(update, &now, changes)
 }
 
-fn finish(update: &Update<'_>, world: &World, mut changes: Vec<Change>) -> Result<(Answer, Vec<Change>)> {
+fn finish(update: &Update<'_>, now: &Moment, mut changes: Vec<Change>) -> Result<(Answer, Vec<Change>)> {
     if !changes.is_empty() {
-        update.touch_list(List::Name, (world.now)().nanos)?;
+        update.touch_list(List::Name, now.nanos)?;
         changes.push(Change::List(List::Name));
     }
     Ok((Answer::Done, changes))
 }
 
-/// Moves a binding to another name; head and config follow. A config that does not decode stays as it
-/// is: the head has the name.
+/// Notes an object's new name and binding in its head and config. A config that does not decode stays
+/// as it is: the head has the name.
 fn give(
     update: &Update<'_>,
-    world: &World,
     (binding, kind, object): Bound,
-    from: &str,
-    to: &Name,
+    name: &Name,
+    now: &Moment,
     changes: &mut Vec<Change>,
 ) -> Result<()> {
     let mut row = update.row(object)?.ok_or(Refusal::Gone)?;
-    let now = (world.now)();
     let config = match update.doc(object, Doc::Config)?.map(|bytes| parse(&bytes)) {
         Some(Ok(Value::Object(mut config))) => {
-            config.insert("name".to_owned(), Value::from(to.as_str()));
+            config.insert("name".to_owned(), Value::from(name.as_str()));
             Some(rendered(config)?)
         }
         _ => None,
     };
-    let (name, config_stamp) = match &mut row {
-        Row::Ctr(head) => (&mut head.name, &mut head.config),
-        Row::Pod(head) => (&mut head.name, &mut head.config),
+    let (own_name, own_binding, config_stamp) = match &mut row {
+        Row::Ctr(head) => (&mut head.name, &mut head.binding, &mut head.config),
+        Row::Pod(head) => (&mut head.name, &mut head.binding, &mut head.config),
         _ => return Err(Refusal::Gone.into()),
     };
-    *name = to.to_string();
+    *own_name = name.to_string();
+    *own_binding = binding;
     if let Some(bytes) = config {
-        *config_stamp = stamp(update, &bytes, &now)?;
+        *config_stamp = stamp(update, &bytes, now)?;
         update.put_doc(object, Doc::Config, &bytes)?;
     }
     update.put_row(object, &row)?;
-    update.rebind(binding, from, to.as_str(), now.nanos)?;
-    changes.extend([Change::Config(kind, object), Change::Binding(binding)]);
+    changes.push(Change::Config(kind, object));
     Ok(())
 }
