@@ -149,26 +149,28 @@ impl From<MountpointError> for MountError {
 }
 
 /// Mounts a store, and says on standard error why not.
-pub(super) fn mount(args: &MountArgs) -> ExitCode {
+///
+/// `usage` is the exit status when the options are wrong.
+pub(super) fn mount(args: &MountArgs, usage: u8) -> ExitCode {
     let result = parse_settings(args).and_then(|settings| {
         enter_namespace(args)?;
         if settings.remount { remount(args, &settings) } else { mount_new(args, &settings) }
     });
-    exit(result)
+    exit(result, usage)
 }
 
 /// Unmounts a store, and says on standard error why not.
 pub(super) fn umount(args: &UmountArgs) -> ExitCode {
-    exit(unmount(args))
+    exit(unmount(args), super::USAGE)
 }
 
-fn exit(result: Result<(), MountError>) -> ExitCode {
+fn exit(result: Result<(), MountError>, usage: u8) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
     eprintln!("ctrfs: {error}");
     ExitCode::from(match error {
-        MountError::Option(_) => super::USAGE,
+        MountError::Option(_) => usage,
         _ => MOUNT_FAILURE,
     })
 }
