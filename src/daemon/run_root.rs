@@ -68,11 +68,13 @@ impl std::error::Error for RunRootError {}
 
 /// Where RUNROOT is if no option says so.
 pub fn default_path(uuid: &str) -> PathBuf {
-    let (uid, _) = sys::process::owner();
-    match env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        _ if sys::host::is_host_root() => format!("/run/ctrfs-{uuid}").into(),
-        Some(directory) => Path::new(&directory).join(format!("ctrfs-{uuid}")),
-        None => format!("/tmp/ctrfs-{uid}-{uuid}").into(),
+    if sys::host::is_host_root() {
+        return format!("/run/ctrfs-{uuid}").into();
+    }
+    // The variable outlives the directory: after `su`, and after the user's last session.
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir()) {
+        Some(directory) => directory.join(format!("ctrfs-{uuid}")),
+        None => format!("/tmp/ctrfs-{}-{uuid}", sys::process::owner().0).into(),
     }
 }
 
