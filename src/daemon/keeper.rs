@@ -286,7 +286,7 @@ impl Keeper {
             return Err(KeeperError::RunRootHidden(run_root.into()));
         }
         let mountpoint = Mountpoint::resolve(&self.job.mountpoint).map_err(KeeperError::Mountpoint)?;
-        mountpoint.clear().map_err(KeeperError::Mountpoint)?;
+        let _claim = mountpoint.claim().map_err(KeeperError::Mountpoint)?;
         let run_root = RunRoot::prepare(run_root).map_err(KeeperError::RunRoot)?;
         match self.attach() {
             Ok((id, init)) => {
@@ -381,7 +381,7 @@ impl Keeper {
     /// Undoes everything and goes on after failures.
     fn end(mut self) {
         if let Some(mount) = &self.mount {
-            report(detach(mount.id).err());
+            report(detach(mount.id, &self.job.store).err());
         }
         let mut servers = self.undead;
         servers.extend(self.server.take());
@@ -399,13 +399,18 @@ impl Keeper {
 }
 
 /// Detaches our own mount and no other, wherever it was moved to.
-fn detach(id: u64) -> io::Result<()> {
-    let Some(mount) = mountinfo::find(id)? else {
+///
+/// The kernel gives the ID of a mount that is gone to the next one; the source tells them apart,
+/// for nobody else mounts this store while its lock is ours.
+fn detach(id: u64, store: &Path) -> io::Result<()> {
+    let Some(mount) = mountinfo::find(id)?.filter(|mount| mount.fs_type == FS_TYPE && mount.source == store) else {
         return Ok(());
     };
-    match mountinfo::mounted_at(&mount.mount_point)? {
-        Some(top) if top.id == id => sys::mount::detach(&mount.mount_point),
-        _ => Err(io::Error::from(io::ErrorKind::ResourceBusy)),
+    let root = sys::fd::open_directory(&mount.mount_point)?;
+    if sys::fd::mount_id(&root)? == id {
+        sys::mount::detach_root(&root)
+    } else {
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! mount(2) and umount2(2), for the filesystem types that are mounted whole.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -93,6 +93,13 @@ pub fn unmount(target: &Path) -> io::Result<()> {
 /// it ends when its last user is gone (MNT_DETACH).
 pub fn detach(target: &Path) -> io::Result<()> {
     nix::mount::umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+    Ok(())
+}
+
+/// Detaches the mount that `root` is the root of, whatever its path leads to by now.
+pub fn detach_root(root: impl AsFd) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", root.as_fd().as_raw_fd());
+    nix::mount::umount2(path.as_str(), MntFlags::MNT_DETACH)?;
     Ok(())
 }
 
