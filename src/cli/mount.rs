@@ -90,10 +90,12 @@ enum MountError {
     NoStore(PathBuf),
     StoreUnreadable(PathBuf, io::Error),
     StoreHidden { store: PathBuf, mountpoint: PathBuf },
+    InStore { store: PathBuf, mountpoint: PathBuf },
     Mountpoint(MountpointError),
     NotMounted(PathBuf),
     NotOurs { mountpoint: PathBuf, fs_type: String },
     Busy(PathBuf),
+    OpenForWriting(PathBuf),
     Kernel(PathBuf, io::Error),
     Namespace(PathBuf, io::Error),
     Spawn(io::Error),
@@ -116,6 +118,9 @@ impl fmt::Display for MountError {
             Self::StoreHidden { store, mountpoint } => {
                 write!(f, "{}: the store {} would lie under its own mount", mountpoint.display(), store.display())
             }
+            Self::InStore { store, mountpoint } => {
+                write!(f, "{}: lies in the store {} itself", mountpoint.display(), store.display())
+            }
             Self::Mountpoint(error) => error.fmt(f),
             Self::NotMounted(path) => write!(f, "{}: nothing is mounted there", path.display()),
             Self::NotOurs { mountpoint, fs_type } => write!(
@@ -131,6 +136,10 @@ impl fmt::Display for MountError {
                      something is mounted below (see `fuser -vm {path}`); end that, or use \
                      `ctrfs umount --lazy {path}`"
                 )
+            }
+            Self::OpenForWriting(path) => {
+                let path = path.display();
+                write!(f, "{path}: busy, a process has a file in it open for writing (see `fuser -vm {path}`)")
             }
             Self::Spawn(error) => write!(f, "the keeper cannot be started: {error}"),
             Self::Keeper(sentence) => f.write_str(sentence),
@@ -199,6 +208,10 @@ fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     if store.starts_with(target) {
         let mountpoint = target.to_owned();
         return Err(MountError::StoreHidden { store, mountpoint });
+    }
+    if target.starts_with(&store) {
+        let mountpoint = target.to_owned();
+        return Err(MountError::InStore { store, mountpoint });
     }
     // The same store there is for the lock to refuse: it knows by whom.
     match mountpoint.inspect()? {
@@ -269,7 +282,10 @@ fn remount(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     if args.fake {
         return Ok(());
     }
-    sys::mount::remount(&target, settings.mount_flags()).map_err(|error| MountError::Kernel(target, error))
+    sys::mount::remount(&target, settings.mount_flags()).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => MountError::OpenForWriting(target),
+        _ => MountError::Kernel(target, error),
+    })
 }
 
 fn unmount(args: &UmountArgs) -> Result<(), MountError> {
