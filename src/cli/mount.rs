@@ -17,6 +17,7 @@ use crate::daemon::mountpoint::{Found, Mountpoint, MountpointError};
 use crate::daemon::settings::{self, OptionError, Settings, Unknown};
 use crate::daemon::{FS_TYPE, STORE_FILE};
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::mountinfo;
 
 /// mount(8): "mount failure".
@@ -113,7 +114,7 @@ impl fmt::Display for MountError {
                 write!(f, "{path}: no store there (make one with `ctrfs init {path}`)")
             }
             Self::StoreUnreadable(path, error) | Self::Kernel(path, error) | Self::Namespace(path, error) => {
-                write!(f, "{}: {error}", path.display())
+                write!(f, "{}: {}", path.display(), say(error))
             }
             Self::StoreHidden { store, mountpoint } => {
                 write!(f, "{}: the store {} would lie under its own mount", mountpoint.display(), store.display())
@@ -141,11 +142,11 @@ impl fmt::Display for MountError {
                 let path = path.display();
                 write!(f, "{path}: busy, a process has a file in it open for writing (see `fuser -vm {path}`)")
             }
-            Self::Spawn(error) => write!(f, "the keeper cannot be started: {error}"),
+            Self::Spawn(error) => write!(f, "the keeper cannot be started: {}", say(error)),
             Self::Keeper(sentence) => f.write_str(sentence),
             Self::KeeperSilent => f.write_str("the keeper ended without a word (see the log)"),
             Self::Unlisted(path, error) => {
-                write!(f, "{}: mounted, but does not list: {error}", path.display())
+                write!(f, "{}: mounted, but does not list: {}", path.display(), say(error))
             }
         }
     }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::lock::DirectoryLock;
 use crate::sys::mountinfo;
 
@@ -82,7 +83,7 @@ impl fmt::Display for MountpointError {
             Self::TooManyDead(path) => {
                 write!(f, "{}: more than {MAX_DEAD} dead mounts lie there", path.display())
             }
-            Self::Kernel(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Kernel(path, error) => write!(f, "{}: {}", path.display(), say(error)),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::lock::DirectoryLock;
 use crate::sys::mountinfo;
 
@@ -39,7 +40,7 @@ impl fmt::Display for RunRootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Make(path, error) => {
-                write!(f, "the run root {} cannot be made: {error}", path.display())
+                write!(f, "the run root {} cannot be made: {}", path.display(), say(error))
             }
             Self::NotOurs(path) => {
                 write!(f, "the run root {} is not a directory that belongs to this user", path.display())
@@ -51,7 +52,7 @@ impl fmt::Display for RunRootError {
                 path.display()
             ),
             Self::Mount(path, error) => {
-                write!(f, "no tmpfs can be mounted on the run root {}: {error}", path.display())?;
+                write!(f, "no tmpfs can be mounted on the run root {}: {}", path.display(), say(error))?;
                 if error.kind() == io::ErrorKind::PermissionDenied {
                     f.write_str(
                         " (to mount one must be root, or in a namespace of \
