@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -469,16 +469,21 @@ fn a_directory_without_a_store_is_refused_and_left_alone() {
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
+/// Kills the keeper, and with it the server: what is mounted is dead from then on.
+fn kill_both(tree: &Mounted) {
+    kill(tree.keeper());
+    // A listing is never answered from a cache.
+    let is_dead = || fs::read_dir(&tree.at).is_err_and(|error| error.raw_os_error() == Some(Errno::ENOTCONN as i32));
+    wait_until("the mount is dead", is_dead);
+}
+
 #[test]
 fn a_dead_mount_in_the_way_is_replaced() {
     let tree = Mounted::new();
     tree.make("web");
     let run_root = tree.read("runtime-config/run-root").trim_end().to_owned();
     for _ in 0..3 {
-        let (keeper, server) = (tree.keeper(), tree.server());
-        kill(keeper);
-        wait_until("both die", || !is_alive(keeper) && !is_alive(server));
-        assert_eq!(errno(fs::metadata(&tree.at)), Errno::ENOTCONN);
+        kill_both(&tree);
         tree.mount();
         assert_eq!(mounts_at(&tree.at).len(), 1);
         assert_eq!(mounts_at(Path::new(&run_root)).len(), 1);
@@ -489,9 +494,7 @@ fn a_dead_mount_in_the_way_is_replaced() {
 #[test]
 fn a_dead_mount_of_another_store_is_replaced_too() {
     let (tree, other) = (Mounted::new(), unmounted());
-    let (keeper, server) = (tree.keeper(), tree.server());
-    kill(keeper);
-    wait_until("both die", || !is_alive(keeper) && !is_alive(server));
+    kill_both(&tree);
     succeed(&mut helper(&other.store, &tree.at));
     let [line] = &mounts_at(&tree.at)[..] else { panic!("stacked") };
     assert!(line.contains(other.store.to_str().unwrap()), "{line}");
@@ -501,12 +504,46 @@ fn a_dead_mount_of_another_store_is_replaced_too() {
 #[test]
 fn a_dead_mount_can_be_unmounted() {
     let tree = Mounted::new();
-    let (keeper, server) = (tree.keeper(), tree.server());
-    kill(keeper);
-    wait_until("both die", || !is_alive(keeper) && !is_alive(server));
+    kill_both(&tree);
     succeed(&mut umount(&tree.at));
     assert!(!is_mounted(&tree.at));
     tree.mount();
+}
+
+#[test]
+fn sighup_swaps_the_program_and_a_bad_one_is_survived() {
+    let tree = unmounted();
+    let scratch = Scratch::new();
+    let program = scratch.path().join("ctrfs");
+    let install = |content: &[u8]| {
+        let new = scratch.path().join("new");
+        fs::write(&new, content).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &program).unwrap();
+    };
+    let good = fs::read(CTRFS).unwrap();
+    install(&good);
+    succeed(Command::new(&program).arg("mount").args([&tree.store, &tree.at]));
+    tree.make("web");
+    let (before, mount) = (tree.server(), mount_id(&tree.at));
+    let swap = || {
+        let server = tree.server();
+        signal(tree.keeper(), Signal::SIGHUP);
+        wait_until("the server is another", || tree.server() != server);
+        assert_eq!(tree.read("ctr/web/status"), "configured\n");
+        fs::read_link(format!("/proc/{}/exe", tree.server())).unwrap()
+    };
+    install(&good);
+    assert_eq!(swap(), program);
+    assert!(!is_alive(before));
+    // Not a program, one that fails, one that ends well, an empty file: the keeper's own goes on.
+    for bad in ["\x7fELF?", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nexit 0\n", ""] {
+        install(bad.as_bytes());
+        assert_ne!(swap(), program, "{bad:?}");
+    }
+    install(&good);
+    assert_eq!(swap(), program);
+    assert_eq!(mount_id(&tree.at), mount);
 }
 
 #[test]
@@ -708,7 +745,7 @@ fn a_read_only_mount_refuses_every_write() {
         ("control", write("control")),
         ("read-only entry", write("ctr/web/health")),
         ("times", succeed_touch(&tree.path("ctr/web/status"))),
-        ("chmod", fs::set_permissions(tree.path("control"), std::os::unix::fs::PermissionsExt::from_mode(0o777))),
+        ("chmod", fs::set_permissions(tree.path("control"), fs::Permissions::from_mode(0o777))),
         ("chown", std::os::unix::fs::chown(tree.path("control"), Some(1), None)),
         ("O_TMPFILE", open("ctr", OpenOptions::new().write(true).custom_flags(libc_o_tmpfile()))),
     ];
