@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     match words.first().map(|word| Path::new(word).file_name()) {
         // mount(8) looks for the second when it remounts, since that is the type in mountinfo.
         Some(Some(name)) if name == "mount.ctrfs" || name == "mount.fuse.ctrfs" => {
-            parsed::<mount::Helper>(&words, HELPER_USAGE, |helper| mount::mount(&helper.args))
+            parsed::<mount::Helper>(&words, HELPER_USAGE, |helper| mount::mount(&helper.args, HELPER_USAGE))
         }
         _ => parsed(&words, USAGE, run),
     }
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> ExitCode {
     match cli.verb {
-        Verb::Mount(args) => mount::mount(&args),
+        Verb::Mount(args) => mount::mount(&args, USAGE),
         Verb::Umount(args) => mount::umount(&args),
         Verb::Other(verb) => verb.run(),
         Verb::Keeper(args) => daemons::keeper(args),

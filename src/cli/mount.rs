@@ -18,6 +18,7 @@ use crate::daemon::mountpoint::{Found, Mountpoint, MountpointError};
 use crate::daemon::settings::{self, OptionError, Settings, Unknown};
 use crate::daemon::{FS_TYPE, STORE_FILE};
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::mountinfo;
 
 /// mount(8): "mount failure".
@@ -91,10 +92,12 @@ enum MountError {
     NoStore(PathBuf),
     StoreUnreadable(PathBuf, io::Error),
     StoreHidden { store: PathBuf, mountpoint: PathBuf },
+    InStore { store: PathBuf, mountpoint: PathBuf },
     Mountpoint(MountpointError),
     NotMounted(PathBuf),
     NotOurs { mountpoint: PathBuf, fs_type: String },
     Busy(PathBuf),
+    OpenForWriting(PathBuf),
     Kernel(PathBuf, io::Error),
     Namespace(PathBuf, io::Error),
     Spawn(io::Error),
@@ -112,10 +115,13 @@ impl fmt::Display for MountError {
                 write!(f, "{path}: no store there (make one with `ctrfs init {path}`)")
             }
             Self::StoreUnreadable(path, error) | Self::Kernel(path, error) | Self::Namespace(path, error) => {
-                write!(f, "{}: {error}", path.display())
+                write!(f, "{}: {}", path.display(), say(error))
             }
             Self::StoreHidden { store, mountpoint } => {
                 write!(f, "{}: the store {} would lie under its own mount", mountpoint.display(), store.display())
+            }
+            Self::InStore { store, mountpoint } => {
+                write!(f, "{}: lies in the store {} itself", mountpoint.display(), store.display())
             }
             Self::Mountpoint(error) => error.fmt(f),
             Self::NotMounted(path) => write!(f, "{}: nothing is mounted there", path.display()),
@@ -133,11 +139,15 @@ impl fmt::Display for MountError {
                      `ctrfs umount --lazy {path}`"
                 )
             }
-            Self::Spawn(error) => write!(f, "the keeper cannot be started: {error}"),
+            Self::OpenForWriting(path) => {
+                let path = path.display();
+                write!(f, "{path}: busy, a process has a file in it open for writing (see `fuser -vm {path}`)")
+            }
+            Self::Spawn(error) => write!(f, "the keeper cannot be started: {}", say(error)),
             Self::Keeper(sentence) => f.write_str(sentence),
             Self::KeeperSilent => f.write_str("the keeper ended without a word (see the log)"),
             Self::Unlisted(path, error) => {
-                write!(f, "{}: mounted, but does not list: {error}", path.display())
+                write!(f, "{}: mounted, but does not list: {}", path.display(), say(error))
             }
         }
     }
@@ -150,26 +160,28 @@ impl From<MountpointError> for MountError {
 }
 
 /// Mounts a store, and says on standard error why not.
-pub(super) fn mount(args: &MountArgs) -> ExitCode {
+///
+/// `usage` is the exit status when the options are wrong.
+pub(super) fn mount(args: &MountArgs, usage: u8) -> ExitCode {
     let result = parse_settings(args).and_then(|settings| {
         enter_namespace(args)?;
         if settings.remount { remount(args, &settings) } else { mount_new(args, &settings) }
     });
-    exit(result)
+    exit(result, usage)
 }
 
 /// Unmounts a store, and says on standard error why not.
 pub(super) fn umount(args: &UmountArgs) -> ExitCode {
-    exit(unmount(args))
+    exit(unmount(args), super::USAGE)
 }
 
-fn exit(result: Result<(), MountError>) -> ExitCode {
+fn exit(result: Result<(), MountError>, usage: u8) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
     eprintln!("ctrfs: {error}");
     ExitCode::from(match error {
-        MountError::Option(_) => super::USAGE,
+        MountError::Option(_) => usage,
         _ => MOUNT_FAILURE,
     })
 }
@@ -202,6 +214,10 @@ fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     if store.starts_with(target) {
         let mountpoint = target.to_owned();
         return Err(MountError::StoreHidden { store, mountpoint });
+    }
+    if target.starts_with(&store) {
+        let mountpoint = target.to_owned();
+        return Err(MountError::InStore { store, mountpoint });
     }
     // The same store there is for the lock to refuse: it knows by whom.
     match mountpoint.inspect()? {
@@ -272,7 +288,10 @@ fn remount(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     if args.fake {
         return Ok(());
     }
-    sys::mount::remount(&target, settings.mount_flags()).map_err(|error| MountError::Kernel(target, error))
+    sys::mount::remount(&target, settings.mount_flags()).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => MountError::OpenForWriting(target),
+        _ => MountError::Kernel(target, error),
+    })
 }
 
 fn unmount(args: &UmountArgs) -> Result<(), MountError> {

@@ -96,7 +96,7 @@ impl Backend {
         let untold = self.engine.untold().map_err(BackendError::Engine)?;
         let setup = Setup {
             generation,
-            handles: connection.run_root.join("handles"),
+            run_root: connection.run_root,
             store_path: self.store,
             shared_with_group: self.shared_with_group,
             comm,
@@ -141,7 +141,8 @@ fn given(store: &Path, settings: &Settings, run_root: &Path) -> Vec<Given> {
     vec![
         setting(Setting::StaticDir, &settings.static_dir, String::new()),
         setting(Setting::TmpDir, &settings.tmp_dir, String::new()),
-        setting(Setting::RunRoot, &settings.run_root, text(run_root)),
+        // Its default depends on who mounts and from where, so that it is not stored as a path.
+        setting(Setting::RunRoot, &settings.run_root.clone().filter(|path| *path != text(run_root)), String::new()),
         setting(Setting::GraphRoot, &settings.graph_root, text(store)),
         setting(Setting::GraphDriverName, &settings.graph_driver_name, DEFAULT_DRIVER.to_owned()),
     ]

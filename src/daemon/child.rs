@@ -26,6 +26,11 @@ impl Program {
         env::current_exe().map(Self)
     }
 
+    /// The program that this process runs, whatever has become of its file.
+    pub fn running() -> Self {
+        Self("/proc/self/exe".into())
+    }
+
     /// Starts a keeper. What it has to say comes over its standard output.
     pub fn start_keeper(&self, store: &Path, mountpoint: &Path, options: &str) -> io::Result<process::Child> {
         let arguments =
@@ -74,7 +79,7 @@ impl Program {
             command.spawn()
         };
         match start(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => start(Path::new("/proc/self/exe")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => start(&Self::running().0),
             started => started,
         }
     }
@@ -96,10 +101,7 @@ pub enum Fate {
     /// It runs.
     Alive,
     /// It has ended.
-    Ended {
-        /// Whether it said that all is well.
-        success: bool,
-    },
+    Ended,
     /// It is dead, but for a thread that the kernel does not let go.
     Undead,
 }
@@ -142,11 +144,8 @@ impl Child {
     /// in the kernel for a request to our own mount, which only the next server answers.
     pub fn fate(&mut self) -> Fate {
         match self.process.try_wait() {
-            Ok(Some(status)) => {
-                return Fate::Ended { success: status.success() };
-            }
             Ok(None) => {}
-            Err(_) => return Fate::Ended { success: false },
+            Ok(Some(_)) | Err(_) => return Fate::Ended,
         }
         if !Stat::read(self.process.id()).is_ok_and(|stat| stat.state == 'Z') {
             self.zombie_since = None;

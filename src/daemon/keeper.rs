@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::mount::FuseMount;
 use crate::sys::mountinfo;
 use crate::sys::signal::{Notice, Notices};
@@ -81,17 +82,24 @@ pub enum KeeperError {
 impl fmt::Display for KeeperError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process(error) => write!(f, "the keeper cannot work: {error}"),
-            Self::Device(error) => write!(f, "/dev/fuse: {error}"),
+            Self::Process(error) => write!(f, "the keeper cannot work: {}", say(error)),
+            Self::Device(error) => {
+                write!(f, "/dev/fuse: {}", say(error))?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => f.write_str(" (`modprobe fuse` as root makes it)"),
+                    io::ErrorKind::PermissionDenied => f.write_str(" (`chmod 0666 /dev/fuse` as root lets users in)"),
+                    _ => Ok(()),
+                }
+            }
             Self::Lock(error) => error.fmt(f),
             Self::Mountpoint(error) => error.fmt(f),
             Self::RunRoot(error) => error.fmt(f),
             Self::RunRootHidden(path) => {
                 write!(f, "the run root {} lies under the mountpoint", path.display())
             }
-            Self::Mount(error) => write!(f, "mount(2) of type {FS_TYPE}: {error}"),
-            Self::Init(error) => write!(f, "/dev/fuse: no INIT from the kernel: {error}"),
-            Self::Spawn(error) => write!(f, "no server can be started: {error}"),
+            Self::Mount(error) => write!(f, "mount(2) of type {FS_TYPE}: {}", say(error)),
+            Self::Init(error) => write!(f, "/dev/fuse: no INIT from the kernel: {}", say(error)),
+            Self::Spawn(error) => write!(f, "no server can be started: {}", say(error)),
             Self::Refused(sentence) => f.write_str(sentence),
             Self::ServerEnded => f.write_str("the server ended before it served (see the log)"),
             Self::Link(error) => error.fmt(f),
@@ -251,8 +259,9 @@ impl Keeper {
     fn start_server(&mut self) -> io::Result<()> {
         self.pace.started(Instant::now());
         let options = self.job.settings.to_option_string();
-        self.server =
-            Some(self.program.start_server(&self.job.store, &options, self.device.as_fd(), self.lock.as_fd())?);
+        // What has replaced our file may be no good, or be half written.
+        let program = if self.pace.is_hopeless() { Program::running() } else { self.program.clone() };
+        self.server = Some(program.start_server(&self.job.store, &options, self.device.as_fd(), self.lock.as_fd())?);
         Ok(())
     }
 
@@ -286,7 +295,7 @@ impl Keeper {
             return Err(KeeperError::RunRootHidden(run_root.into()));
         }
         let mountpoint = Mountpoint::resolve(&self.job.mountpoint).map_err(KeeperError::Mountpoint)?;
-        mountpoint.clear().map_err(KeeperError::Mountpoint)?;
+        let _claim = mountpoint.claim().map_err(KeeperError::Mountpoint)?;
         let run_root = RunRoot::prepare(run_root).map_err(KeeperError::RunRoot)?;
         match self.attach() {
             Ok((id, init)) => {
@@ -363,7 +372,7 @@ impl Keeper {
         let fate = self.server.as_mut().map_or(Fate::Alive, Child::fate);
         match fate {
             Fate::Alive => {}
-            Fate::Ended { .. } => self.server = None,
+            Fate::Ended => self.server = None,
             Fate::Undead => self.undead.extend(self.server.take()),
         }
         if fate != Fate::Alive {
@@ -372,8 +381,7 @@ impl Keeper {
         let gone = sys::fd::has_failed(self.device.as_fd()).map_err(KeeperError::Process)?;
         Ok(match fate {
             _ if self.mount.is_some() && gone => Event::Unmounted,
-            Fate::Ended { success: true } => Event::Unmounted,
-            Fate::Ended { success: false } | Fate::Undead => Event::Died,
+            Fate::Ended | Fate::Undead => Event::Died,
             Fate::Alive => Event::Tick,
         })
     }
@@ -381,7 +389,7 @@ impl Keeper {
     /// Undoes everything and goes on after failures.
     fn end(mut self) {
         if let Some(mount) = &self.mount {
-            report(detach(mount.id).err());
+            report(detach(mount.id, &self.job.store).err());
         }
         let mut servers = self.undead;
         servers.extend(self.server.take());
@@ -399,16 +407,18 @@ impl Keeper {
 }
 
 /// Detaches our own mount and no other, wherever it was moved to.
-fn detach(id: u64) -> io::Result<()> {
-    let Some(mount) = mountinfo::find(id)? else {
+///
+/// The kernel gives the ID of a mount that is gone to the next one; the source tells them apart,
+/// for nobody else mounts this store while its lock is ours.
+fn detach(id: u64, store: &Path) -> io::Result<()> {
+    let Some(mount) = mountinfo::find(id)?.filter(|mount| mount.fs_type == FS_TYPE && mount.source == store) else {
         return Ok(());
     };
-    match mountinfo::mounted_at(&mount.mount_point)? {
-        // Nobody uses it: nobody waits for an answer either.
-        Some(top) if top.id == id => {
-            sys::mount::unmount(&mount.mount_point).or_else(|_| sys::mount::detach_and_abort(&mount.mount_point))
-        }
-        _ => Err(io::Error::from(io::ErrorKind::ResourceBusy)),
+    let root = sys::fd::open_directory(&mount.mount_point)?;
+    if sys::fd::mount_id(&root)? == id {
+        sys::mount::detach_root(&root)
+    } else {
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 }
 
@@ -449,6 +459,11 @@ impl Pace {
             None => Duration::ZERO,
             Some(doublings) => Self::FIRST * (1 << doublings.min(Self::MAX_DOUBLINGS)),
         }
+    }
+
+    /// Whether to try something else: every second time once several have died young.
+    fn is_hopeless(&self) -> bool {
+        self.young_deaths > Self::FREE && self.young_deaths.is_multiple_of(2)
     }
 
     fn remaining(&self, now: Instant) -> Duration {

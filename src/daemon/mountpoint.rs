@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys;
+use crate::sys::errno::say;
+use crate::sys::lock::DirectoryLock;
 use crate::sys::mountinfo;
 
 use super::FS_TYPE;
@@ -55,6 +57,8 @@ pub enum MountpointError {
         /// The store.
         store: PathBuf,
     },
+    /// Somebody else holds the directory's lock, as whoever mounts there does.
+    Contended(PathBuf),
     /// More dead mounts lie there than are cleared away.
     TooManyDead(PathBuf),
     /// The kernel would not say, or would not take a dead mount away.
@@ -73,10 +77,13 @@ impl fmt::Display for MountpointError {
             Self::Occupied { mountpoint, store } => {
                 write!(f, "{}: the store {} is mounted there (unmount it first)", mountpoint.display(), store.display())
             }
+            Self::Contended(path) => {
+                write!(f, "{}: another process is about to mount there (it has the directory locked)", path.display())
+            }
             Self::TooManyDead(path) => {
                 write!(f, "{}: more than {MAX_DEAD} dead mounts lie there", path.display())
             }
-            Self::Kernel(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Kernel(path, error) => write!(f, "{}: {}", path.display(), say(error)),
         }
     }
 }
@@ -110,8 +117,28 @@ impl Mountpoint {
         })
     }
 
+    /// Clears the place for a mount, and keeps others like us from mounting there meanwhile: two
+    /// stores would lie upon each other.
+    pub fn claim(&self) -> Result<Option<DirectoryLock>, MountpointError> {
+        // Before the lock, since a dead mount cannot be opened; and after it, for what came meanwhile.
+        self.clear()?;
+        let deadline = Instant::now() + PROBE;
+        let lock = loop {
+            match DirectoryLock::try_lock(&self.0) {
+                Ok(Some(lock)) => break Some(lock),
+                Ok(None) if Instant::now() >= deadline => return Err(MountpointError::Contended(self.0.clone())),
+                Ok(None) => thread::sleep(Duration::from_millis(10)),
+                // One may mount on a directory that one may not read.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break None,
+                Err(error) => return Err(MountpointError::Kernel(self.0.clone(), error)),
+            }
+        };
+        self.clear()?;
+        Ok(lock)
+    }
+
     /// Takes away the dead mounts of ours; a live one is a refusal, anything else may stay.
-    pub fn clear(&self) -> Result<(), MountpointError> {
+    fn clear(&self) -> Result<(), MountpointError> {
         for _ in 0..MAX_DEAD {
             match self.inspect()? {
                 Found::Nothing | Found::Other { .. } => return Ok(()),

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::lock::DirectoryLock;
 use crate::sys::mountinfo;
 
@@ -39,7 +40,7 @@ impl fmt::Display for RunRootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Make(path, error) => {
-                write!(f, "the run root {} cannot be made: {error}", path.display())
+                write!(f, "the run root {} cannot be made: {}", path.display(), say(error))
             }
             Self::NotOurs(path) => {
                 write!(f, "the run root {} is not a directory that belongs to this user", path.display())
@@ -51,7 +52,7 @@ impl fmt::Display for RunRootError {
                 path.display()
             ),
             Self::Mount(path, error) => {
-                write!(f, "no tmpfs can be mounted on the run root {}: {error}", path.display())?;
+                write!(f, "no tmpfs can be mounted on the run root {}: {}", path.display(), say(error))?;
                 if error.kind() == io::ErrorKind::PermissionDenied {
                     f.write_str(
                         " (to mount one must be root, or in a namespace of \
@@ -68,11 +69,13 @@ impl std::error::Error for RunRootError {}
 
 /// Where RUNROOT is if no option says so.
 pub fn default_path(uuid: &str) -> PathBuf {
-    let (uid, _) = sys::process::owner();
-    match env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        _ if sys::host::is_host_root() => format!("/run/ctrfs-{uuid}").into(),
-        Some(directory) => Path::new(&directory).join(format!("ctrfs-{uuid}")),
-        None => format!("/tmp/ctrfs-{uid}-{uuid}").into(),
+    if sys::host::is_host_root() {
+        return format!("/run/ctrfs-{uuid}").into();
+    }
+    // The variable outlives the directory: after `su`, and after the user's last session.
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir()) {
+        Some(directory) => directory.join(format!("ctrfs-{uuid}")),
+        None => format!("/tmp/ctrfs-{}-{uuid}", sys::process::owner().0).into(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sys;
+use crate::sys::errno::say;
 use crate::sys::lock::{Attempt, LockFile};
 
 use super::mountpoint;
@@ -50,7 +51,7 @@ impl fmt::Display for LockError {
             Self::Taken(Holder { pid, mountpoint }) => {
                 write!(f, "the store is in use by process {pid}, mounted on {}", mountpoint.display())
             }
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::File(path, error) => write!(f, "{}: {}", path.display(), say(error)),
         }
     }
 }

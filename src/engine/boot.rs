@@ -44,11 +44,18 @@ impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BootError::Open(error) => error.fmt(f),
-            BootError::Mismatch { field, stored, given } => write!(
-                f,
-                "the runtime configuration does not match: {field} is {stored:?} in the store and {given:?} here \
-                 (mount with -o {field}={stored})"
-            ),
+            BootError::Mismatch { field, stored, given } => {
+                let show = |value: &str| if value.is_empty() { "not set".to_owned() } else { format!("{value:?}") };
+                let (in_store, here) = (show(stored), show(given));
+                write!(
+                    f,
+                    "the runtime configuration does not match: {field} is {in_store} in the store and {here} here"
+                )?;
+                match stored.as_str() {
+                    "" => write!(f, " (mount without -o {field}=)"),
+                    _ => write!(f, " (mount with -o {field}={stored})"),
+                }
+            }
             BootError::Failed(error) => error.fmt(f),
         }
     }

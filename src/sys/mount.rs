@@ -1,7 +1,7 @@
 //! mount(2) and umount2(2), for the filesystem types that are mounted whole.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -96,15 +96,16 @@ pub fn detach(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Like [`detach`], and aborts a FUSE connection: all that wait for its server get an error.
+/// Detaches the mount that `root` is the root of, whatever its path leads to by now, and aborts its
+/// FUSE connection: all that wait for its server get an error.
 ///
 /// Otherwise the connection of a server that is stuck in a request to itself would never end: its
 /// threads hold `/dev/fuse` open, and wait for somebody to close it.
-pub fn detach_and_abort(target: &Path) -> io::Result<()> {
-    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-    match nix::mount::umount2(target, flags | MntFlags::MNT_FORCE) {
+pub fn detach_root(root: impl AsFd) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", root.as_fd().as_raw_fd());
+    match nix::mount::umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::MNT_FORCE) {
         // Kernels where only root of the host may force.
-        Err(Errno::EPERM) => detach(target),
+        Err(Errno::EPERM) => Ok(nix::mount::umount2(path.as_str(), MntFlags::MNT_DETACH)?),
         result => Ok(result?),
     }
 }

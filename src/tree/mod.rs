@@ -48,6 +48,7 @@ pub struct Tree {
     engine: Engine,
     handles: Handles,
     refusals: Refusals,
+    run_root: PathBuf,
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
@@ -57,8 +58,8 @@ pub struct Tree {
 pub struct Setup {
     /// This server's generation.
     pub generation: u64,
-    /// Where open handles are kept for the next server.
-    pub handles: PathBuf,
+    /// Where volatile files lie; open handles are kept there for the next server.
+    pub run_root: PathBuf,
     /// Where the store lies, as people see it.
     pub store_path: PathBuf,
     /// Whether the group may read what only the owner writes.
@@ -75,8 +76,9 @@ impl Tree {
     pub fn new(engine: Engine, setup: Setup) -> std::io::Result<Tree> {
         Ok(Tree {
             engine,
-            handles: Handles::new(setup.generation, Keep::open(setup.handles)?),
+            handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
             refusals: Refusals::default(),
+            run_root: setup.run_root,
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,

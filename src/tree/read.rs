@@ -12,6 +12,7 @@ use super::{Result, Tree};
 use crate::engine::{SCHEMA, View};
 use crate::model::error::Refusal;
 use crate::model::record::{Doc, Kind};
+use crate::model::runtime::Setting;
 use crate::model::status::pod_status;
 
 /// What a read from the start was given.
@@ -144,6 +145,7 @@ impl Tree {
             Shape::Control => CONTROL_EXAMPLE.to_owned(),
             Shape::Table(kind) => view.table(kind)?,
             Shape::Check => view.check()?,
+            Shape::Setting(Setting::RunRoot) => format!("{}\n", self.run_root.display()),
             Shape::Setting(setting) => view.runtime(setting, &self.store_path)? + "\n",
             Shape::Refusals => self.refusals.text(),
             Shape::Version => format!("ctrfs {}, schema {SCHEMA}\n", env!("CARGO_PKG_VERSION")),

@@ -214,8 +214,12 @@ pub fn is_alive(pid: u32) -> bool {
 
 /// Whether a path is a mountpoint in this namespace.
 pub fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts.lines().any(|line| line.split(' ').nth(4) == path.to_str())
+    mountinfo().lines().any(|line| line.split(' ').nth(4) == path.to_str())
+}
+
+/// The mounts of this namespace; some paths there may not be UTF-8.
+pub fn mountinfo() -> String {
+    String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap()).into_owned()
 }
 
 /// The errno of a failed call.

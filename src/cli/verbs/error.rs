@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::tree::Kind;
 use crate::daemon::offline::OfflineError;
-use crate::sys::errno;
+use crate::sys::errno::say;
 
 /// Why a verb failed.
 #[derive(Debug)]
@@ -75,16 +75,16 @@ impl fmt::Display for Error {
             Error::NotATree(path) => {
                 write!(f, "{}: not the mountpoint of a ctrfs", path.display())
             }
-            Error::Mounts(cause) => write!(f, "/proc/self/mountinfo: {}", words(cause)),
-            Error::Entry { path, cause } => write!(f, "{}: {}", path.display(), words(cause)),
+            Error::Mounts(cause) => write!(f, "/proc/self/mountinfo: {}", say(cause)),
+            Error::Entry { path, cause } => write!(f, "{}: {}", path.display(), say(cause)),
             Error::Call { what, cause, reason } => match reason {
                 Some(reason) => write!(f, "{what}: {reason}"),
-                None => write!(f, "{what}: {}", words(cause)),
+                None => write!(f, "{what}: {}", say(cause)),
             },
             Error::FewAnswers { documents, answers } => {
                 write!(f, "documents written: {documents}, results read back: {answers}")
             }
-            Error::Input(cause) => write!(f, "standard input: {}", words(cause)),
+            Error::Input(cause) => write!(f, "standard input: {}", say(cause)),
             Error::NoDocument => f.write_str("no JSON document on standard input"),
             Error::CutDocument => f.write_str("standard input ends inside a JSON document; nothing was written"),
             Error::BadName(name) => write!(f, "{name:?} can be neither an ID nor a name"),
@@ -101,19 +101,11 @@ impl fmt::Display for Error {
             Error::NoColumn { table, column, columns } => {
                 write!(f, "{table} has no column {column:?}; it has {}", columns.join(", "))
             }
-            Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), words(cause)),
+            Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), say(cause)),
             Error::Store(cause) => cause.fmt(f),
-            Error::Output(cause) => write!(f, "standard output: {}", words(cause)),
+            Error::Output(cause) => write!(f, "standard output: {}", say(cause)),
         }
     }
 }
 
 impl StdError for Error {}
-
-/// An error's words without the number that Rust adds.
-fn words(cause: &io::Error) -> String {
-    match cause.raw_os_error() {
-        Some(number) => errno::words(number).to_owned(),
-        None => cause.to_string(),
-    }
-}
