@@ -6,3 +6,4 @@ mod support;
 mod basics;
 mod mounting;
 mod permissions;
+mod unmounting;
