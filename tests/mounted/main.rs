@@ -7,3 +7,4 @@ mod basics;
 mod coherence;
 mod mounting;
 mod permissions;
+mod unmounting;

@@ -1,36 +1,30 @@
 //! mount, remount and umount, as people, mount(8), fstab and systemd do them.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
-use crate::support::{
-    CTRFS, Mounted, Scratch, errno, is_alive, is_mounted, kill, mountinfo, succeed, text, wait_until,
-};
+use crate::support::{CTRFS, Mounted, Scratch, is_mounted, kill, mountinfo, succeed, text, wait_until};
 
 /// mount(8): "incorrect invocation or permissions" and "mount failure".
 const USAGE: i32 = 1;
-const FAILURE: i32 = 32;
+pub(crate) const FAILURE: i32 = 32;
 
 /// A store that is not mounted yet, and a place for it.
-fn unmounted() -> Mounted {
+pub(crate) fn unmounted() -> Mounted {
     let tree = Mounted::new();
     tree.unmount();
     tree
 }
 
 /// `mount.ctrfs STORE MOUNTPOINT`, as mount(8) calls it.
-fn helper(store: &Path, at: &Path) -> Command {
+pub(crate) fn helper(store: &Path, at: &Path) -> Command {
     let mut command = Command::new(CTRFS);
     command.arg0("/sbin/mount.ctrfs").arg(store).arg(at);
     command
@@ -40,7 +34,7 @@ fn init(store: &Path) {
     succeed(Command::new(CTRFS).arg("init").arg(store));
 }
 
-fn umount(at: &Path) -> Command {
+pub(crate) fn umount(at: &Path) -> Command {
     let mut command = Command::new(CTRFS);
     command.arg("umount").arg(at);
     command
@@ -48,7 +42,7 @@ fn umount(at: &Path) -> Command {
 
 /// A command that must be refused with this exit status; returns its one line on standard error.
 #[track_caller]
-fn refused(command: &mut Command, status: i32) -> String {
+pub(crate) fn refused(command: &mut Command, status: i32) -> String {
     let output = command.output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(status), "{command:?}: {said}");
@@ -58,12 +52,12 @@ fn refused(command: &mut Command, status: i32) -> String {
 }
 
 /// The lines of mountinfo for a mountpoint.
-fn mounts_at(at: &Path) -> Vec<String> {
+pub(crate) fn mounts_at(at: &Path) -> Vec<String> {
     mountinfo().lines().filter(|line| line.split(' ').nth(4) == at.to_str()).map(str::to_owned).collect()
 }
 
 /// The mount's own options: rw,nosuid,...
-fn flags(at: &Path) -> Vec<String> {
+pub(crate) fn flags(at: &Path) -> Vec<String> {
     let [line] = &mounts_at(at)[..] else { panic!("not mounted once: {:?}", mounts_at(at)) };
     line.split(' ').nth(5).unwrap().split(',').map(str::to_owned).collect()
 }
@@ -313,30 +307,6 @@ fn systemd_takes_the_mount_unit() {
 }
 
 #[test]
-fn remount_changes_flags_and_nothing_else() {
-    let tree = Mounted::new();
-    tree.make("web");
-    let remount = |options: &str| {
-        let mut command = helper(&tree.store, &tree.at);
-        command.arg("-o").arg(format!("remount,{options}"));
-        command
-    };
-    let server = tree.server();
-    succeed(&mut remount("ro"));
-    assert!(flags(&tree.at).contains(&"ro".to_owned()));
-    assert_eq!(errno(fs::create_dir(tree.path("ctr/db"))), Errno::EROFS);
-    succeed(&mut remount("rw,noexec"));
-    assert!(flags(&tree.at).contains(&"noexec".to_owned()));
-    tree.make("db");
-    // What mount(8) passes on from mountinfo and fstab is no change.
-    succeed(&mut remount("ro,user_id=0,group_id=0,default_permissions,nosuid,nodev,relatime"));
-    succeed(&mut remount("rw"));
-    assert_eq!(tree.server(), server);
-    let _writer = OpenOptions::new().write(true).open(tree.path("ctr/web/status")).unwrap();
-    assert!(refused(&mut remount("ro"), FAILURE).contains("open for writing"));
-}
-
-#[test]
 fn a_second_mount_of_a_store_is_refused_by_pid_and_place() {
     let tree = Mounted::new();
     let elsewhere = Scratch::new();
@@ -405,36 +375,6 @@ fn of_many_stores_at_once_on_a_mountpoint_one_wins() {
 }
 
 #[test]
-fn a_keeper_that_ends_takes_no_mount_but_its_own() {
-    // The kernel gives the lowest mount ID that is free. The second store's run root is to get that
-    // of the tmpfs, and the second store that of the first, whose keeper has not noticed its end yet.
-    let (first, second, low) = (unmounted(), unmounted(), Scratch::new());
-    let mut given_again = 0;
-    for round in 0..20 {
-        succeed(Command::new("mount").args(["-t", "tmpfs", "low"]).arg(low.path()));
-        first.mount();
-        let (old, keeper) = (mount_id(&first.at), first.keeper());
-        signal(keeper, Signal::SIGSTOP);
-        succeed(Command::new("umount").arg(&first.at).arg(low.path()));
-        second.mount();
-        given_again += usize::from(old == mount_id(&second.at));
-        signal(keeper, Signal::SIGCONT);
-        wait_until("the first keeper ends", || !is_alive(keeper));
-        assert!(second.path("version").exists(), "round {round}");
-        second.unmount();
-    }
-    assert!(given_again > 0, "the case was never met");
-}
-
-fn signal(pid: u32, signal: Signal) {
-    nix::sys::signal::kill(Pid::from_raw(pid as i32), signal).unwrap();
-}
-
-fn mount_id(at: &Path) -> String {
-    mounts_at(at)[0].split(' ').next().unwrap().to_owned()
-}
-
-#[test]
 fn store_and_mountpoint_lie_apart() {
     let tree = unmounted();
     let inside = tree.store.join("mnt");
@@ -470,7 +410,7 @@ fn a_directory_without_a_store_is_refused_and_left_alone() {
 }
 
 /// Kills the keeper, and with it the server: what is mounted is dead from then on.
-fn kill_both(tree: &Mounted) {
+pub(crate) fn kill_both(tree: &Mounted) {
     kill(tree.keeper());
     // A listing is never answered from a cache.
     let is_dead = || fs::read_dir(&tree.at).is_err_and(|error| error.raw_os_error() == Some(Errno::ENOTCONN as i32));
@@ -499,51 +439,8 @@ fn a_dead_mount_of_another_store_is_replaced_too() {
     let [line] = &mounts_at(&tree.at)[..] else { panic!("stacked") };
     assert!(line.contains(other.store.to_str().unwrap()), "{line}");
     succeed(&mut umount(&tree.at));
-}
-
-#[test]
-fn a_dead_mount_can_be_unmounted() {
-    let tree = Mounted::new();
-    kill_both(&tree);
-    succeed(&mut umount(&tree.at));
-    assert!(!is_mounted(&tree.at));
+    // Takes over what the killed keeper left behind.
     tree.mount();
-}
-
-#[test]
-fn sighup_swaps_the_program_and_a_bad_one_is_survived() {
-    let tree = unmounted();
-    let scratch = Scratch::new();
-    let program = scratch.path().join("ctrfs");
-    let install = |content: &[u8]| {
-        let new = scratch.path().join("new");
-        fs::write(&new, content).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&new, &program).unwrap();
-    };
-    let good = fs::read(CTRFS).unwrap();
-    install(&good);
-    succeed(Command::new(&program).arg("mount").args([&tree.store, &tree.at]));
-    tree.make("web");
-    let (before, mount) = (tree.server(), mount_id(&tree.at));
-    let swap = || {
-        let server = tree.server();
-        signal(tree.keeper(), Signal::SIGHUP);
-        wait_until("the server is another", || tree.server() != server);
-        assert_eq!(tree.read("ctr/web/status"), "configured\n");
-        fs::read_link(format!("/proc/{}/exe", tree.server())).unwrap()
-    };
-    install(&good);
-    assert_eq!(swap(), program);
-    assert!(!is_alive(before));
-    // Not a program, one that fails, one that ends well, an empty file: the keeper's own goes on.
-    for bad in ["\x7fELF?", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nexit 0\n", ""] {
-        install(bad.as_bytes());
-        assert_ne!(swap(), program, "{bad:?}");
-    }
-    install(&good);
-    assert_eq!(swap(), program);
-    assert_eq!(mount_id(&tree.at), mount);
 }
 
 #[test]
@@ -648,125 +545,4 @@ fn a_relative_path_is_taken_from_here() {
     succeed(helper(Path::new("store"), Path::new("./mnt")).current_dir(here));
     assert!(tree.path("version").exists());
     assert!(mounts_at(&tree.at)[0].contains(tree.store.to_str().unwrap()));
-}
-
-#[test]
-fn only_a_store_is_unmounted() {
-    let tree = unmounted();
-    assert!(refused(&mut umount(&tree.at), FAILURE).contains("nothing is mounted there"));
-    let said = refused(&mut umount(Path::new("/proc")), FAILURE);
-    assert!(said.contains("/proc: a filesystem of type proc is mounted there, not a store"), "{said}");
-    assert!(refused(&mut umount(&tree.at.join("none")), FAILURE).contains("no such directory"));
-    tree.mount();
-    assert!(refused(&mut umount(&tree.path("ctr")), FAILURE).contains("nothing is mounted there"));
-}
-
-#[test]
-fn a_mount_in_use_is_busy_until_it_is_not() {
-    let tree = Mounted::new();
-    tree.make("web");
-    let file = File::open(tree.path("ctr/web/status")).unwrap();
-    let said = refused(&mut umount(&tree.at), FAILURE);
-    assert!(said.contains("busy") && said.contains("fuser -vm"), "{said}");
-    drop(file);
-    let mut stays = Command::new("sleep").arg("1000").current_dir(tree.path("ctr/web")).spawn().unwrap();
-    assert!(refused(&mut umount(&tree.at), FAILURE).contains("busy"));
-    assert_eq!(tree.read("ctr/web/status"), "configured\n");
-    stays.kill().unwrap();
-    stays.wait().unwrap();
-    tree.unmount();
-}
-
-#[test]
-fn a_lazily_unmounted_store_ends_with_its_last_user() {
-    let tree = Mounted::new();
-    tree.make("web");
-    let processes = [tree.keeper(), tree.server()];
-    let mut stays = Command::new("sleep").arg("1000").current_dir(tree.path("ctr/web")).spawn().unwrap();
-    let cwd = PathBuf::from(format!("/proc/{}/cwd", stays.id()));
-    succeed(umount(&tree.at).arg("--lazy"));
-    assert!(!is_mounted(&tree.at));
-    assert_eq!(fs::read_to_string(cwd.join("status")).unwrap(), "configured\n");
-    assert!(processes.iter().all(|pid| is_alive(*pid)));
-    stays.kill().unwrap();
-    stays.wait().unwrap();
-    wait_until("keeper and server end", || !processes.iter().any(|pid| is_alive(*pid)));
-}
-
-#[test]
-fn umount_leaves_nothing() {
-    let tree = unmounted();
-    let run_root = |tree: &Mounted| PathBuf::from(tree.read("runtime-config/run-root").trim_end());
-    let here = tree.store.parent().unwrap();
-    let mut took = Vec::new();
-    for _ in 0..11 {
-        tree.mount();
-        let (processes, run_root) = ([tree.keeper(), tree.server()], run_root(&tree));
-        assert!(is_mounted(&run_root));
-        let start = Instant::now();
-        succeed(Command::new("umount").arg(&tree.at));
-        wait_until("all is gone", || !processes.iter().any(|pid| is_alive(*pid)) && !run_root.exists());
-        took.push(start.elapsed());
-        assert_eq!(fs::read(tree.store.join("lock")).unwrap(), b"");
-        let mounts = mountinfo();
-        assert!([here, &run_root].iter().all(|path| !mounts.contains(path.to_str().unwrap())), "{mounts}");
-        succeed(Command::new("flock").arg("-n").arg(tree.store.join("lock")).arg("true"));
-    }
-    took.sort();
-    println!("from umount to nothing: {took:?}");
-    assert!(took[took.len() / 2] < Duration::from_millis(500), "{took:?}");
-}
-
-#[test]
-fn a_read_only_mount_refuses_every_write() {
-    let tree = Mounted::new();
-    let id = tree.make("web");
-    fs::create_dir(tree.path("pod/front")).unwrap();
-    tree.unmount();
-    succeed(tree.mount_command("ro"));
-    let open = |path: &str, options: &mut OpenOptions| options.open(tree.path(path)).map(drop);
-    let write = |path: &str| open(path, OpenOptions::new().write(true));
-    let refusals: Vec<(&str, io::Result<()>)> = vec![
-        ("mkdir ctr", fs::create_dir(tree.path("ctr/db"))),
-        ("mkdir pod", fs::create_dir(tree.path("pod/back"))),
-        ("mkdir member", fs::create_dir(tree.path("pod/front/containers/x"))),
-        ("rmdir", fs::remove_dir(tree.path(&format!("ctr/{id}")))),
-        ("unlink", fs::remove_file(tree.path("ctr/web"))),
-        ("unlink name", fs::remove_file(tree.path("name/web"))),
-        ("rename", fs::rename(tree.path("name/web"), tree.path("name/old"))),
-        ("symlink", symlink("../ctr/x", tree.path("name/x"))),
-        ("link", fs::hard_link(tree.path("ctr/web/status"), tree.path("ctr/web/x"))),
-        ("creat", File::create(tree.path("ctr/web/new")).map(drop)),
-        ("value", write("ctr/web/status")),
-        ("document", write("ctr/web/config")),
-        ("append", open("ctr/web/config", OpenOptions::new().append(true))),
-        ("truncate", open("ctr/web/state", OpenOptions::new().write(true).truncate(true))),
-        ("create", open("create/ctr", OpenOptions::new().read(true).write(true))),
-        ("control", write("control")),
-        ("read-only entry", write("ctr/web/health")),
-        ("times", succeed_touch(&tree.path("ctr/web/status"))),
-        ("chmod", fs::set_permissions(tree.path("control"), fs::Permissions::from_mode(0o777))),
-        ("chown", std::os::unix::fs::chown(tree.path("control"), Some(1), None)),
-        ("O_TMPFILE", open("ctr", OpenOptions::new().write(true).custom_flags(libc_o_tmpfile()))),
-    ];
-    for (what, result) in refusals {
-        assert_eq!(errno(result), Errno::EROFS, "{what}");
-    }
-    assert_eq!(tree.read("ctr/web/status"), "configured\n");
-    assert!(tree.read("table/ctr").contains("\tweb\t"));
-    assert!(tree.read("create/ctr").starts_with('{'));
-    assert!(tree.read("check").starts_with("ok"));
-    tree.kill_server();
-    assert_eq!(errno(fs::create_dir(tree.path("ctr/db"))), Errno::EROFS);
-}
-
-fn succeed_touch(path: &Path) -> io::Result<()> {
-    use nix::sys::stat::{UtimensatFlags, utimensat};
-    use nix::sys::time::TimeSpec;
-    let flags = UtimensatFlags::FollowSymlink;
-    utimensat(nix::fcntl::AT_FDCWD, path, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW, flags).map_err(io::Error::from)
-}
-
-fn libc_o_tmpfile() -> i32 {
-    nix::fcntl::OFlag::O_TMPFILE.bits()
 }
