@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
-use crate::support::{Mounted, errno, kill, text, wait_until};
+use crate::support::{CTRFS, Mounted, errno, kill, succeed, text, wait_until};
 
 const PAGE: &str = include_str!("../../man/ctrfs.5");
 
@@ -399,7 +399,7 @@ mod documents {
             // By ID, by name and by prefix.
             let by = ["on", &on, &on[..6]][at % 3];
             sh(&tree, &format!("echo '{{\"name\":\"c{at}\",\"{key}\":\"{by}\"}}' >create/ctr"));
-            assert_eq!(listing(&tree, &format!("ctr/c{at}/depends-on")), [on.clone()], "{key}");
+            assert_eq!(listing(&tree, &format!("ctr/c{at}/depends-on")), std::slice::from_ref(&on), "{key}");
             assert!(tree.read(&format!("ctr/c{at}/config")).contains(&format!("\"{key}\": \"{on}\"")));
         }
         sh(&tree, "echo '{\"name\":\"list\",\"Dependencies\":[\"on\",\"c0\"]}' >create/ctr");
@@ -663,6 +663,52 @@ mod when_things_die {
         assert_eq!(tree.read("ctr/web/status"), "running\n");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert_eq!(mounts.matches(tree.at.to_str().unwrap()).count(), 1, "mounts are never stacked");
+    }
+}
+
+mod after_a_reboot {
+    use super::*;
+
+    /// Mounts in a mount namespace where the kernel has another boot ID.
+    const NEXT_BOOT: &str = "echo 0000 >boot; mount --bind boot /proc/sys/kernel/random/boot_id
+        $CTRFS mount store mnt; cat mnt/ctr/web/state; echo; cat mnt/pod/p/state; $CTRFS umount mnt";
+
+    #[test]
+    fn the_keys_of_the_page_go_and_all_else_stays() {
+        let tree = Mounted::new();
+        sh(&tree, "mkdir pod/p pod/p/containers/web");
+        let text = PAGE.split("these keys go:\n").nth(1).unwrap();
+        let keys = text.lines().next().unwrap().strip_prefix(".Ql ").unwrap().split_whitespace();
+        let mut state: serde_json::Map<_, _> = keys
+            .filter(|word| ![",", ";"].contains(word))
+            .map(|key| (key.to_owned(), serde_json::Value::Null))
+            .collect();
+        assert_eq!(state.len(), 14);
+        // Derived keys are never stored; a value shows better than null that the others go.
+        state.insert("pid".to_owned(), 7.into());
+        for (key, value) in [("exitCode", "3"), ("startedTime", "\"2026-01-01T00:00:00Z\""), ("own", "{\"a\":[1]}")] {
+            state.insert(key.to_owned(), serde_json::from_str(value).unwrap());
+        }
+        state.insert("state".to_owned(), "running".into());
+        tree.echo(&serde_json::Value::Object(state).to_string(), "ctr/web/state").unwrap();
+        let pod = r#"{"CgroupPath":"/a","cgroupPath":"/a","InfraContainerID":"x"}"#;
+        tree.echo(pod, "pod/p/state").unwrap();
+        tree.unmount();
+
+        let mut next = Command::new("unshare");
+        next.args(["--mount", "bash", "-ec", NEXT_BOOT]).env("CTRFS", CTRFS).current_dir(tree.store.parent().unwrap());
+        let output = succeed(&mut next);
+        let read = String::from_utf8(output.stdout).unwrap();
+        let (ctr, pod) = read.split_once("\n\n").unwrap();
+        let ctr: serde_json::Value = serde_json::from_str(ctr).unwrap();
+        assert_eq!(
+            ctr,
+            serde_json::json!({"exitCode": 3, "startedTime": "2026-01-01T00:00:00Z", "own": {"a": [1]}, "state": "configured"})
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(pod).unwrap(),
+            serde_json::json!({"InfraContainerID": "x"})
+        );
     }
 }
 
