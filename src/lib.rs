@@ -1,8 +1,8 @@
 //! ctrfs: the container and pod state database, mounted as a filesystem.
 //!
 //! ```text
-//! fuse -> tree -> engine -> store        engine -> driver -> sys        model under all but fuse and sys
-//! daemon -> all                          cli -> daemon, model, driver, store (only unmounted)
+//! fuse -> tree -> engine -> store        engine -> driver -> sys        fuse -> sys
+//! cli -> daemon -> all but cli           cli -> sys                     model under all but fuse and sys
 //! ```
 //!
 //! Changes go back as values: `engine` returns what changed, `fuse` tells the kernel; nothing below

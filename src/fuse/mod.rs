@@ -20,10 +20,11 @@ use fuser::{
 };
 
 use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
-use crate::engine::{Error, Origin};
-use crate::model::error::Refusal;
-use crate::model::record::Change;
-use crate::tree::{Caller, Entered, Opened, Outcome, Place, SetAttr, Tree, errno, touched};
+use crate::sys;
+use crate::tree::{
+    Caller, Change, Entered, Error, Opened, Origin, Outcome, Place, SetAttr, Tree, errno, is_absent, is_incomplete,
+    name_text, touched,
+};
 
 /// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
 const RESENT: u64 = 1 << 63;
@@ -110,16 +111,6 @@ fn code(error: &Error) -> FuseErrno {
 fn origin(request: &Request) -> Origin {
     let unique = request.unique().0;
     Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 }
-}
-
-/// Names of the tree are UTF-8; no other name leads anywhere.
-fn utf8(name: &OsStr) -> Result<&str, Error> {
-    let bad = || Refusal::BadName { name: name.to_string_lossy().into_owned(), rule: "a name is ASCII" };
-    name.to_str().ok_or_else(|| bad().into())
-}
-
-fn is_absent(error: &Error) -> bool {
-    matches!(error, Error::Refused(Refusal::Gone | Refusal::NoSuch { .. }))
 }
 
 impl Filesystem for Adapter {
@@ -219,7 +210,7 @@ impl Filesystem for Adapter {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
-        let result = utf8(name).and_then(|name| self.tree.mkdir(origin(request), parent.0, name));
+        let result = name_text(name).and_then(|name| self.tree.mkdir(origin(request), parent.0, name));
         let shown = name.to_string_lossy();
         self.answer(request, "mkdir", Place::In(parent.0, &shown), result, |result| match result {
             Ok(entered) => self.enter(&entered, reply),
@@ -228,13 +219,13 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let result = utf8(name).and_then(|name| self.tree.unlink(origin(request), parent.0, name));
+        let result = name_text(name).and_then(|name| self.tree.unlink(origin(request), parent.0, name));
         let shown = name.to_string_lossy();
         self.answer(request, "unlink", Place::In(parent.0, &shown), result, |result| empty(reply, result));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let result = utf8(name).and_then(|name| self.tree.rmdir(origin(request), parent.0, name));
+        let result = name_text(name).and_then(|name| self.tree.rmdir(origin(request), parent.0, name));
         let shown = name.to_string_lossy();
         self.answer(request, "rmdir", Place::In(parent.0, &shown), result, |result| empty(reply, result));
     }
@@ -253,8 +244,9 @@ impl Filesystem for Adapter {
             return reply.error(FuseErrno::EINVAL);
         }
         let swap = flags.contains(RenameFlags::RENAME_EXCHANGE);
-        let result = utf8(name)
-            .and_then(|from| self.tree.rename(origin(request), (parent.0, from), (newparent.0, utf8(newname)?), swap));
+        let result = name_text(name).and_then(|from| {
+            self.tree.rename(origin(request), (parent.0, from), (newparent.0, name_text(newname)?), swap)
+        });
         let shown = name.to_string_lossy();
         self.answer(request, "rename", Place::In(parent.0, &shown), result, |result| empty(reply, result));
     }
@@ -300,7 +292,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let append = flags.0 & libc::O_APPEND != 0;
+        let append = sys::fd::is_append(flags.0);
         let result = self.tree.write(origin(request), Opened { ino: ino.0, fh: fh.0 }, data, append);
         self.answer(request, "write", Place::At(ino.0), result, |result| match result {
             Ok(bytes) => reply.written(bytes as u32),
@@ -311,7 +303,7 @@ impl Filesystem for Adapter {
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
         match self.tree.flush(origin(request), Opened { ino: ino.0, fh: fh.0 }) {
             // More may follow: whether bytes are lost shows at the last close, which notes it.
-            Err(error @ Error::Refused(Refusal::Incomplete { .. })) => reply.error(code(&error)),
+            Err(error) if is_incomplete(&error) => reply.error(code(&error)),
             result => self.answer(request, "close", Place::At(ino.0), result, |result| empty(reply, result)),
         }
     }

@@ -13,6 +13,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+/// Whether flags of open(2) have O_APPEND.
+pub fn is_append(flags: i32) -> bool {
+    flags & libc::O_APPEND != 0
+}
+
 /// A copy of `fd` that a child process inherits; drop it once the child runs.
 pub fn inheritable(fd: impl AsFd) -> io::Result<OwnedFd> {
     // dup(2) is the one way to a descriptor that is born without FD_CLOEXEC.

@@ -1,5 +1,7 @@
 //! The one place where an errno is chosen.
 
+use std::ffi::OsStr;
+
 use crate::engine::Error;
 use crate::engine::StoreError;
 use crate::model::error::Refusal;
@@ -36,6 +38,25 @@ pub fn errno(error: &Error) -> Errno {
         Error::Refused(refusal) => refused(refusal),
         Error::Store(store) => failed(store),
     }
+}
+
+/// Whether an error says that there is no such thing: routine, and not noted.
+pub fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::Gone | Refusal::NoSuch { .. }))
+}
+
+/// Whether an error says that the bytes so far complete no document.
+pub fn is_incomplete(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::Incomplete { .. }))
+}
+
+/// A name as text. Names of the tree are UTF-8; no other name leads anywhere.
+///
+/// # Errors
+/// [`Refusal::BadName`].
+pub fn name_text(name: &OsStr) -> Result<&str, Error> {
+    let bad = || Refusal::BadName { name: name.to_string_lossy().into_owned(), rule: "a name is ASCII" };
+    name.to_str().ok_or_else(|| bad().into())
 }
 
 fn refused(refusal: &Refusal) -> Errno {

@@ -20,17 +20,19 @@ use std::path::PathBuf;
 use self::handle::Handles;
 use self::keep::Keep;
 use self::refusals::Refusals;
-use crate::engine::{Engine, Error, Origin};
+use crate::engine::Engine;
 use crate::model::error::Refusal;
-use crate::model::record::{Answer, Change};
+use crate::model::record::Answer;
 
-pub use self::error::{Errno, errno};
+pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
 pub use self::refusals::Caller;
+pub use crate::engine::{Error, Origin};
+pub use crate::model::record::Change;
 
 type Result<T> = std::result::Result<T, Error>;
 

@@ -5,6 +5,7 @@ mod support;
 
 mod basics;
 mod coherence;
+mod manual;
 mod mounting;
 mod permissions;
 mod unmounting;
