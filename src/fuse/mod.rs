@@ -84,7 +84,7 @@ impl Adapter {
         if let Error::Store(error) = error {
             log::error!("{op}: {error}");
         }
-        self.tree.note_refusal(Caller { pid: request.pid(), uid: request.uid() }, op, place, error);
+        self.tree.note_refusal(caller(request), op, place, error);
         code(error)
     }
 
@@ -110,6 +110,10 @@ fn code(error: &Error) -> FuseErrno {
 fn origin(request: &Request) -> Origin {
     let unique = request.unique().0;
     Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 }
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { pid: request.pid(), uid: request.uid() }
 }
 
 /// Names of the tree are UTF-8; no other name leads anywhere.
@@ -309,7 +313,7 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        match self.tree.flush(origin(request), Opened { ino: ino.0, fh: fh.0 }) {
+        match self.tree.flush(origin(request), caller(request), Opened { ino: ino.0, fh: fh.0 }) {
             // More may follow: whether bytes are lost shows at the last close, which notes it.
             Err(error @ Error::Refused(Refusal::Incomplete { .. })) => reply.error(code(&error)),
             result => self.answer(request, "close", Place::At(ino.0), result, |result| empty(reply, result)),
@@ -318,7 +322,7 @@ impl Filesystem for Adapter {
 
     fn release(
         &self,
-        request: &Request,
+        _request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -326,9 +330,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if let Err(error) = self.tree.release(Opened { ino: ino.0, fh: fh.0 }) {
-            self.refuse(request, "close", Place::At(ino.0), &error);
-        }
+        self.tree.release(Opened { ino: ino.0, fh: fh.0 });
         reply.ok();
     }
 
