@@ -149,7 +149,18 @@ pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>) -> Resu
             return Err(Refusal::FixedKey { key });
         }
     }
-    Ok(())
+    keeps_name(patch)
+}
+
+/// Refuses a merge patch that deletes the name.
+///
+/// # Errors
+/// [`Refusal::BadKey`].
+pub fn keeps_name(patch: &Map<String, Value>) -> Result<(), Refusal> {
+    match patch.get("name") {
+        Some(Value::Null) => Err(Refusal::BadKey { key: "name".to_owned(), rule: "a name; there is always one" }),
+        _ => Ok(()),
+    }
 }
 
 /// Null, "" and [] are libpod's zero values and count as absent.

@@ -1,6 +1,6 @@
 //! The rules of pods.
 
-use crate::model::container::with_identity;
+use crate::model::container::{keeps_name, with_identity};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value};
@@ -49,10 +49,11 @@ pub fn rewrite_config(old: &Map<String, Value>, new: Map<String, Value>) -> Resu
 /// Refuses a merge patch that deletes what cannot be absent.
 ///
 /// # Errors
-/// [`Refusal::FixedKey`].
+/// [`Refusal::FixedKey`] for a fixed key, [`Refusal::BadKey`] for the name.
 pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Refusal> {
     let deleted = |key: &&str| patch.get(*key).is_some_and(Value::is_null) && old.contains_key(*key);
-    FIXED.into_iter().find(deleted).map_or(Ok(()), |key| Err(Refusal::FixedKey { key }))
+    FIXED.into_iter().find(deleted).map_or(Ok(()), |key| Err(Refusal::FixedKey { key }))?;
+    keeps_name(patch)
 }
 
 /// Checks a state.
