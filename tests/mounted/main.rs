@@ -2,5 +2,9 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod tools;
 
 mod basics;
+mod documents;
+mod errnos;
+mod shells;
