@@ -85,7 +85,7 @@ impl Adapter {
         if let Error::Store(error) = error {
             log::error!("{op}: {error}");
         }
-        self.tree.note_refusal(Caller { pid: request.pid(), uid: request.uid() }, op, place, error);
+        self.tree.note_refusal(caller(request), op, place, error);
         code(error)
     }
 
@@ -111,6 +111,10 @@ fn code(error: &Error) -> FuseErrno {
 fn origin(request: &Request) -> Origin {
     let unique = request.unique().0;
     Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 }
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { pid: request.pid(), uid: request.uid() }
 }
 
 impl Filesystem for Adapter {
@@ -301,7 +305,7 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        match self.tree.flush(origin(request), Opened { ino: ino.0, fh: fh.0 }) {
+        match self.tree.flush(origin(request), caller(request), Opened { ino: ino.0, fh: fh.0 }) {
             // More may follow: whether bytes are lost shows at the last close, which notes it.
             Err(error) if is_incomplete(&error) => reply.error(code(&error)),
             result => self.answer(request, "close", Place::At(ino.0), result, |result| empty(reply, result)),
@@ -310,7 +314,7 @@ impl Filesystem for Adapter {
 
     fn release(
         &self,
-        request: &Request,
+        _request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -318,9 +322,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if let Err(error) = self.tree.release(Opened { ino: ino.0, fh: fh.0 }) {
-            self.refuse(request, "close", Place::At(ino.0), &error);
-        }
+        self.tree.release(Opened { ino: ino.0, fh: fh.0 });
         reply.ok();
     }
 

@@ -153,9 +153,12 @@ pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>) -> Resu
 }
 
 /// Refuses a merge patch that deletes the name.
+///
+/// # Errors
+/// [`Refusal::BadKey`].
 pub(super) fn keeps_name(patch: &Map<String, Value>) -> Result<(), Refusal> {
     match patch.get("name") {
-        Some(Value::Null) => Err(Refusal::BadKey { key: "name".to_owned(), rule: "a string" }),
+        Some(Value::Null) => Err(Refusal::BadKey { key: "name".to_owned(), rule: "a name; there is always one" }),
         _ => Ok(()),
     }
 }

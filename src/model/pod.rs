@@ -49,7 +49,7 @@ pub fn rewrite_config(old: &Map<String, Value>, new: Map<String, Value>) -> Resu
 /// Refuses a merge patch that deletes what cannot be absent.
 ///
 /// # Errors
-/// [`Refusal::FixedKey`], [`Refusal::BadKey`] for the name.
+/// [`Refusal::FixedKey`] for a fixed key, [`Refusal::BadKey`] for the name.
 pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Refusal> {
     let deleted = |key: &&str| patch.get(*key).is_some_and(Value::is_null) && old.contains_key(*key);
     FIXED.into_iter().find(deleted).map_or(Ok(()), |key| Err(Refusal::FixedKey { key }))?;

@@ -13,6 +13,7 @@ use super::ino::Ino;
 use super::keep::{Keep, Saved};
 use super::list::Listing;
 use super::read::Content;
+use super::refusals::Process;
 use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
@@ -38,6 +39,10 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// Whether an open by an earlier server made it.
     pub(super) inherited: bool,
+    /// Whether anything was written to it.
+    pub(super) written: bool,
+    /// Who closed one of its descriptors last in the middle of a document, for RELEASE does not say.
+    pub(super) closer: Option<Process>,
 }
 
 /// All open handles.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use self::handle::Handles;
 use self::keep::Keep;
-use self::refusals::Refusals;
+use self::refusals::{Process, Refusals};
 use crate::engine::Engine;
 use crate::model::error::Refusal;
 use crate::model::record::Answer;
@@ -94,9 +94,16 @@ impl Tree {
 
     /// Notes a refused operation where people and tools can read why.
     pub fn note_refusal(&self, caller: Caller, op: &str, place: Place<'_>, error: &Error) {
-        let comm = (self.comm)(caller.pid);
+        self.note_by(&self.process(caller), op, place, error);
+    }
+
+    fn note_by(&self, by: &Process, op: &str, place: Place<'_>, error: &Error) {
         let path = self.path(place);
-        self.refusals.add(&self.engine.now().text, caller, &comm, op, &path, errno(error), &error.to_string());
+        self.refusals.add(&self.engine.now().text, by, op, &path, errno(error), &error.to_string());
+    }
+
+    fn process(&self, caller: Caller) -> Process {
+        Process { pid: caller.pid, uid: caller.uid, comm: (self.comm)(caller.pid) }
     }
 
     /// Makes an object or a member of a pod, by name or by ID.

@@ -56,8 +56,8 @@ impl Tree {
         let node = self.node(&view, opened.ino);
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        if !state.saved.output.is_empty() && matches!(&node, Ok(Node::Entry(entry, _)) if is_conversation(entry.shape))
-        {
+        let written = state.written || !state.saved.output.is_empty() || !state.saved.pending.is_empty();
+        if written && matches!(&node, Ok(Node::Entry(entry, _)) if is_conversation(entry.shape)) {
             return self.read_output(opened.fh, &mut state, offset, size);
         }
         if offset > 0 && state.content.is_none() && state.inherited {

@@ -19,19 +19,26 @@ pub struct Caller {
     pub uid: u32,
 }
 
+/// Who asked, with the name that the process had then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) uid: u32,
+    pub(super) comm: String,
+}
+
 /// The newest refusals, newest last.
 #[derive(Default)]
 pub(super) struct Refusals(Mutex<VecDeque<String>>);
 
 impl Refusals {
     /// Remembers one.
-    #[expect(clippy::too_many_arguments, reason = "one for each key of the line")]
-    pub(super) fn add(&self, time: &str, caller: Caller, comm: &str, op: &str, path: &str, errno: Errno, reason: &str) {
+    pub(super) fn add(&self, time: &str, by: &Process, op: &str, path: &str, errno: Errno, reason: &str) {
         let line = json!({
             "time": time,
-            "pid": caller.pid,
-            "uid": caller.uid,
-            "comm": comm,
+            "pid": by.pid,
+            "uid": by.uid,
+            "comm": by.comm,
             "op": op,
             "path": path,
             "errno": errno.name,

@@ -7,7 +7,7 @@ use super::handle::{Opened, State};
 use super::keep::{Noted, ReadNote};
 use super::node::{Node, Object};
 use super::plan::{Entry, Shape};
-use super::{Outcome, Result, Tree};
+use super::{Caller, Outcome, Place, Result, Tree};
 use crate::engine::{Edit, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::field::Field;
@@ -35,6 +35,7 @@ impl Tree {
         if origin.resent && state.saved.unique == origin.unique {
             return Ok(done(vec![]));
         }
+        state.written = true;
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
@@ -210,7 +211,7 @@ impl Tree {
     ///
     /// # Errors
     /// As [`Tree::write`]; [`Refusal::Incomplete`].
-    pub fn flush(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+    pub fn flush(&self, origin: Origin, caller: Caller, opened: Opened) -> Result<Outcome<()>> {
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
         let pending = state.saved.pending.len();
@@ -219,6 +220,7 @@ impl Tree {
         }
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(Entry { shape: Shape::Value(field), .. }, Some(object)) = &node else {
+            state.closer = Some(self.process(caller));
             return Err(Refusal::Incomplete { bytes: pending }.into());
         };
         let line = state.saved.pending.clone();
@@ -229,20 +231,18 @@ impl Tree {
         Ok(Outcome { value: (), changes })
     }
 
-    /// The last close. Bytes that completed nothing are dropped, and it is said how many.
-    ///
-    /// # Errors
-    /// [`Refusal::Incomplete`], which nobody is told but the log of refusals.
-    pub fn release(&self, opened: Opened) -> Result<()> {
+    /// The last close. Bytes that completed nothing are dropped; nobody is told but the log of refusals.
+    pub fn release(&self, opened: Opened) {
         let handle = self.handles.close(opened.fh);
-        let state = handle.state.lock();
+        let mut state = handle.state.lock();
         if state.kept {
             self.handles.keep.remove(opened.fh);
         }
         warn_unkept(self.handles.keep.forget_read(opened.fh));
-        match state.saved.pending.len() - state.saved.closed_at.min(state.saved.pending.len()) {
-            0 => Ok(()),
-            bytes => Err(Refusal::Incomplete { bytes }.into()),
+        let bytes = state.saved.pending.len().saturating_sub(state.saved.closed_at);
+        if bytes > 0 {
+            let by = state.closer.take().unwrap_or_default();
+            self.note_by(&by, "close", Place::At(opened.ino), &Refusal::Incomplete { bytes }.into());
         }
     }
 

@@ -2,10 +2,14 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod tools;
 
 mod basics;
 mod coherence;
+mod documents;
+mod errnos;
 mod manual;
 mod mounting;
 mod permissions;
+mod shells;
 mod unmounting;
