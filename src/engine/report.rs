@@ -30,8 +30,9 @@ impl View {
     pub fn table(&self, kind: Kind) -> Result<String> {
         let mut text = String::from(if kind == Kind::Ctr { CTR_COLUMNS } else { POD_COLUMNS });
         let mut pod_names = std::collections::HashMap::new();
+        let rows = self.snapshot().rows()?;
         for (serial, id) in self.snapshot().objects(kind)?.into_iter().rev() {
-            match self.snapshot().row(serial) {
+            match rows.get(serial) {
                 Ok(Some(Row::Ctr(head))) => {
                     let pod = head.pod.map(|(pod, _)| {
                         pod_names.entry(pod).or_insert_with(|| self.snapshot().pod(pod).map(|p| p.name).ok()).clone()
