@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::view::{View, What};
 use super::{Engine, Error, Result};
 use crate::driver::netns;
-use crate::model::json::parse;
+use crate::model::json::{Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
 use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial};
 use crate::model::runtime::{Setting, from_stored};
@@ -30,8 +30,9 @@ impl View {
     pub fn table(&self, kind: Kind) -> Result<String> {
         let mut text = String::from(if kind == Kind::Ctr { CTR_COLUMNS } else { POD_COLUMNS });
         let mut pod_names = std::collections::HashMap::new();
+        let rows = self.snapshot().rows()?;
         for (serial, id) in self.snapshot().objects(kind)?.into_iter().rev() {
-            match self.snapshot().row(serial) {
+            match rows.get(serial) {
                 Ok(Some(Row::Ctr(head))) => {
                     let pod = head.pod.map(|(pod, _)| {
                         pod_names.entry(pod).or_insert_with(|| self.snapshot().pod(pod).map(|p| p.name).ok()).clone()
@@ -85,9 +86,12 @@ impl View {
                 Err(Error::Refused(refusal)) => return Ok(Err(refusal.to_string())),
                 Err(error) => return Err(error),
             };
-            let Ok(value) = parse(&bytes) else { continue };
-            let Some(document) = value.as_object() else { continue };
-            if let Err(refusal) = check(keys, document) {
+            let document = match parse(&bytes) {
+                Ok(Value::Object(document)) => document,
+                Ok(_) => continue,
+                Err(error) => return Ok(Err(format!("{}: {error}", doc.name()))),
+            };
+            if let Err(refusal) = check(keys, &document) {
                 return Ok(Err(format!("{}: {refusal}", doc.name())));
             }
             if doc == Doc::Config && document.get("name").is_none_or(|own| *own != name) {

@@ -4,7 +4,7 @@ use super::find::find;
 use super::{Error, Found, Result};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
-use crate::model::json::parse;
+use crate::model::json::is_object;
 use crate::model::record::{CtrHead, Doc, Kind, List, Nanos, PodHead, Row, Serial};
 use crate::store::{Query, Snapshot, StoreError};
 
@@ -196,9 +196,9 @@ impl View {
     pub fn doc(&self, serial: Serial, doc: Doc) -> Result<Vec<u8>> {
         let undecodable = |why: String| Error::Refused(Refusal::Undecodable { part: doc.name(), why });
         let bytes = self.snapshot.doc(serial, doc)?.ok_or_else(|| undecodable("it is missing".to_owned()))?;
-        match parse(&bytes) {
-            Ok(value) if value.is_object() => Ok(bytes),
-            Ok(_) => Err(undecodable("it is not an object".to_owned())),
+        match is_object(&bytes) {
+            Ok(true) => Ok(bytes),
+            Ok(false) => Err(undecodable("it is not an object".to_owned())),
             Err(error) => Err(undecodable(error.to_string())),
         }
     }

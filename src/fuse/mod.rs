@@ -346,9 +346,8 @@ impl Filesystem for Adapter {
     fn readdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         match self.tree.opened_listing(ino.0, fh.0) {
             Ok(listing) => {
-                let from = listing.partition_point(|entry| entry.cookie <= offset);
-                for entry in &listing[from..] {
-                    if reply.add(INodeNo(entry.ino), entry.cookie, file_type(entry.kind), &entry.name) {
+                for entry in listing.after(offset) {
+                    if reply.add(INodeNo(entry.ino), entry.cookie, file_type(entry.kind), entry.name) {
                         break;
                     }
                 }

@@ -32,7 +32,7 @@ use crate::model::record::{List, Nanos};
 
 pub use self::check::findings;
 pub use self::error::{OpenError, StoreError};
-pub use self::query::{Query, Snapshot, Update};
+pub use self::query::{Query, Rows, Snapshot, Update};
 pub use self::tables::SCHEMA;
 pub use self::update::{Done, Taken};
 

@@ -100,10 +100,12 @@ pub trait Query {
     /// # Errors
     /// [`StoreError::Row`] when the row does not decode.
     fn row(&self, serial: Serial) -> Result<Option<Row>> {
-        let table = self.table(ROWS)?;
-        let Some(bytes) = table.get(serial)? else { return Ok(None) };
-        let decoded = postcard::from_bytes(bytes.value());
-        decoded.map(Some).map_err(|e| StoreError::Row { serial, why: e.to_string() })
+        self.rows()?.get(serial)
+    }
+
+    /// The rows, for many questions: opening a table costs as much as asking it.
+    fn rows(&self) -> Result<Rows<Self::Table<'_, u64, &'static [u8]>>> {
+        Ok(Rows(self.table(ROWS)?))
     }
 
     /// A row's bytes as they lie.
@@ -227,6 +229,21 @@ pub trait Query {
             .try_into()
             .map(u64::from_le_bytes)
             .map_err(|_| StoreError::Dangling { table: "meta", key: key.to_owned() })
+    }
+}
+
+/// What serials stand for.
+pub struct Rows<T>(T);
+
+impl<T: ReadableTable<u64, &'static [u8]>> Rows<T> {
+    /// What a serial stands for.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] when the row does not decode.
+    pub fn get(&self, serial: Serial) -> Result<Option<Row>> {
+        let Some(bytes) = self.0.get(serial)? else { return Ok(None) };
+        let decoded = postcard::from_bytes(bytes.value());
+        decoded.map(Some).map_err(|e| StoreError::Row { serial, why: e.to_string() })
     }
 }
 

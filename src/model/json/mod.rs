@@ -7,7 +7,7 @@
 mod parse;
 mod scan;
 
-pub use parse::{JsonError, parse};
+pub use parse::{JsonError, is_object, parse};
 pub use scan::{Scanner, Step};
 pub use serde_json::{Map, Number, Value};
 

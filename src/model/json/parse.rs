@@ -34,10 +34,22 @@ impl fmt::Display for JsonError {
 /// # Errors
 /// What is wrong with it: syntax, a duplicate key, or depth.
 pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
-    let syntax = |e: serde_json::Error| JsonError::Syntax(e.to_string());
+    value(well_formed(text)?, 0)
+}
+
+/// Whether this is an object, as far as syntax goes: enough to serve it, at a fraction of the cost of
+/// taking it apart.
+///
+/// # Errors
+/// What is wrong with its syntax.
+pub fn is_object(text: &[u8]) -> Result<bool, JsonError> {
+    Ok(well_formed(text)?.starts_with('{'))
+}
+
+fn well_formed(text: &[u8]) -> Result<&str, JsonError> {
     let text = std::str::from_utf8(text).map_err(|e| JsonError::Syntax(e.to_string()))?;
-    let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
-    value(raw.get(), 0)
+    let raw: &RawValue = serde_json::from_str(text).map_err(|e| JsonError::Syntax(e.to_string()))?;
+    Ok(raw.get())
 }
 
 /// One value from text that is known to be well-formed JSON. serde_json's own `Value` keeps the last
@@ -110,7 +122,7 @@ impl<'de> Visitor<'de> for Items<'_, 'de> {
 
 #[cfg(test)]
 mod tests {
-    use super::{JsonError, parse};
+    use super::{JsonError, is_object, parse};
 
     #[test]
     fn duplicate_keys_are_refused_however_written() {
@@ -133,6 +145,15 @@ mod tests {
         assert!(parse(nested(127).as_bytes()).is_ok());
         assert_eq!(parse(nested(128).as_bytes()), Err(JsonError::TooDeep));
         assert!(parse(nested(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_object_is_known_without_taking_it_apart() {
+        assert_eq!(is_object(b" {\"a\": [1, {}]}\n"), Ok(true));
+        assert_eq!(is_object(b"[{}]"), Ok(false));
+        for text in ["", "{", "{\"a\":1} x", "{\"a\":01}"] {
+            assert!(matches!(is_object(text.as_bytes()), Err(JsonError::Syntax(_))), "{text:?}");
+        }
     }
 
     #[test]
