@@ -59,8 +59,7 @@ impl Status {
 
     /// Reads a word or libpod's number.
     pub fn parse(text: &str) -> Option<Status> {
-        let by_number = || text.parse::<usize>().ok().and_then(|n| Status::ALL.get(n).copied());
-        Status::ALL.into_iter().find(|s| s.word() == text).or_else(by_number)
+        Status::ALL.into_iter().find(|s| s.word() == text || (*s as u8).to_string() == text)
     }
 
     /// Reads the `state` key of a container's state.
