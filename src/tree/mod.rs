@@ -22,7 +22,7 @@ use self::keep::Keep;
 use self::refusals::{Process, Refusals};
 use crate::engine::Engine;
 use crate::model::error::Refusal;
-use crate::model::record::Answer;
+use crate::model::record::{Answer, Kind};
 
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
@@ -149,6 +149,10 @@ impl Tree {
             (plan::Dir::Objects(kind), _) => self.engine.remove_named(origin, kind, name.to_owned())?.changes,
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
                 return Err(Refusal::LastName { name: name.to_owned() }.into());
+            }
+            // The kernel may still know a name that is gone.
+            _ if self.lookup(parent, name)?.is_none() => {
+                return Err(Refusal::NoSuch { kind: Kind::Ctr, what: name.to_owned() }.into());
             }
             _ => return Err(Refusal::NotYours { what: elsewhere }.into()),
         };
