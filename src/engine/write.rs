@@ -7,6 +7,7 @@ use crate::model::container;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, merge, parse};
+use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
 use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Row, Serial};
@@ -61,14 +62,17 @@ fn write_ctr(
     let bytes = update.doc(serial, doc)?.unwrap_or_default();
     let old = parse(&bytes);
     let mut document = object(old.clone().ok(), || identity(update, &head));
+    let mut new_name = None;
     for edit in edits {
-        document = match doc {
-            Doc::Config => edit_ctr_config(update, &document, edit.clone(), old.is_ok())?,
-            Doc::State => container::accept_state(edited(&document, edit.clone(), old.is_ok())?)?,
-        };
+        match doc {
+            Doc::Config => {
+                document = edit_ctr_config(update, &document, edit.clone(), old.is_ok())?;
+                new_name = renamed(update, &head.name, &document)?;
+            }
+            Doc::State => document = container::accept_state(edited(&document, edit.clone(), old.is_ok())?)?,
+        }
     }
     let new_bytes = rendered(document.clone())?;
-    let new_name = if doc == Doc::Config { renamed(update, &head.name, &document)? } else { None };
     if new_bytes == bytes {
         return Ok((current.version, vec![]));
     }
@@ -121,21 +125,22 @@ fn write_pod(
     let mut document = object(old.clone().ok(), || {
         container::with_identity(Map::new(), vec![("id", head.id().to_string()), ("name", head.name.clone())])
     });
+    let mut new_name = None;
     for edit in edits {
         if let (Doc::Config, Edit::Merge(patch)) = (doc, edit) {
             pod::check_patch(&document, patch)?;
         }
         let new = edited(&document, edit.clone(), old.is_ok())?;
-        document = match doc {
+        match doc {
             Doc::Config => {
                 pod::check_config(&new)?;
-                pod::rewrite_config(&document, new)?
+                document = pod::rewrite_config(&document, new)?;
+                new_name = renamed(update, &head.name, &document)?;
             }
-            Doc::State => pod::accept_state(new)?,
-        };
+            Doc::State => document = pod::accept_state(new)?,
+        }
     }
     let new_bytes = rendered(document.clone())?;
-    let new_name = if doc == Doc::Config { renamed(update, &head.name, &document)? } else { None };
     if new_bytes == bytes {
         return Ok((current.version, vec![]));
     }
@@ -230,7 +235,7 @@ fn edit_ctr_config(
         Some(id) if known(text) => Ok(id),
         _ => find(update, Kind::Ctr, text).map(|found| found.id).map_err(fixed(key)),
     })?;
-    if let Some(Value::String(pod)) = new.get("pod").filter(|pod| old.get("pod") != Some(pod)) {
+    if let Some(pod) = text(&new, "pod").filter(|pod| text(old, "pod") != Some(pod)) {
         let pod = find(update, Kind::Pod, pod).map_err(fixed("pod"))?.id;
         new.insert("pod".to_owned(), Value::from(pod.to_string()));
     }
