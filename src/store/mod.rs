@@ -14,10 +14,11 @@ mod tables;
 mod update;
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,6 +47,7 @@ const COPY_CACHE: usize = 1 << 20;
 
 /// An open store.
 pub struct Store {
+    path: PathBuf,
     open: Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>,
     db: RwLock<Option<Database>>,
     line: Line,
@@ -140,7 +142,24 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_copy(dir: &Path) -> Result<Store, OpenError> {
         let path = dir.join(FILE);
-        Store::open_with_backend(dir, COPY_CACHE, move || backend::copy(&path))
+        let store = Store::open_with_backend(dir, COPY_CACHE, move || backend::copy(&path))?;
+        store.verify()?;
+        Ok(store)
+    }
+
+    /// Reads the whole file and compares all checksums, which opening one that was closed well does not.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`].
+    pub fn verify(&self) -> Result<(), OpenError> {
+        let mut db = self.db.write();
+        let db = db.as_mut().ok_or(StoreError::Closed)?;
+        match in_words(&self.path, || db.check_integrity().map_err(|error| error.to_string()))? {
+            true => Ok(()),
+            false => {
+                Err(OpenError::Damaged { path: self.path.clone(), why: "it does not know its free pages".to_owned() })
+            }
+        }
     }
 
     /// Opens the store that `backend` leads to, called again whenever an I/O error makes it necessary
@@ -163,13 +182,14 @@ impl Store {
             open_database(&name.join(FILE), backend, cache)
         };
         let store = Store {
+            path: dir.join(FILE),
             db: RwLock::new(Some(open()?)),
             open: Box::new(open),
             line: Line::default(),
             arrived: Mutex::default(),
             unsettled: AtomicBool::new(true),
         };
-        match store.snapshot()?.schema()? {
+        match in_words(&store.path, || Ok::<_, StoreError>(store.snapshot()?.schema()?))? {
             SCHEMA => Ok(store),
             found if found > SCHEMA => Err(OpenError::NewerSchema { path: dir.to_owned(), found }),
             found => Err(OpenError::Damaged { path: dir.to_owned(), why: format!("it has schema {found}") }),
@@ -181,6 +201,10 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        if let Some(db) = self.db.read().as_ref() {
+            return Ok(Snapshot(db.begin_read()?));
+        }
+        self.reopen();
         let db = self.db.read();
         let db = db.as_ref().ok_or(StoreError::Closed)?;
         Ok(Snapshot(db.begin_read()?))
@@ -228,6 +252,14 @@ impl Store {
         if !self.unsettled.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        let settled = self.commit_for_quick_repair();
+        if settled.is_err() {
+            self.reopen();
+        }
+        settled
+    }
+
+    fn commit_for_quick_repair(&self) -> Result<(), StoreError> {
         let db = self.db.read();
         let db = db.as_ref().ok_or(StoreError::Closed)?;
         let mut txn = db.begin_write()?;
@@ -239,7 +271,7 @@ impl Store {
     /// After an I/O error redb refuses everything until the file is opened anew.
     fn reopen(&self) {
         let mut db = self.db.write();
-        drop(db.take());
+        close(db.take());
         match (self.open)() {
             Ok(opened) => *db = Some(opened),
             Err(error) => log::error!("the store cannot be opened again: {error}"),
@@ -285,15 +317,30 @@ impl Batch for Store {
 }
 
 fn open_database(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Database, OpenError> {
-    let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
     if backend.len().map_err(|error| OpenError::Io { path: path.to_owned(), error })? == 0 {
-        return Err(damaged("the file is empty".to_owned()));
+        return Err(OpenError::Damaged { path: path.to_owned(), why: "the file is empty".to_owned() });
     }
-    let open = || Database::builder().set_cache_size(cache).create_with_backend(backend);
-    // redb 4.4 asserts, rather than refuses, on some damage; the daemon must say so in words.
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(damaged(error.to_string())),
+    in_words(path, || Database::builder().set_cache_size(cache).create_with_backend(backend))
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        close(self.db.get_mut().take());
+    }
+}
+
+/// Closing writes, and meets damage like opening.
+fn close(db: Option<Database>) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(db))).is_err() {
+        log::error!("the store was not closed well: it is damaged");
+    }
+}
+
+/// Damage in words: redb 4.4 asserts, rather than refuses, on some.
+fn in_words<T, E: fmt::Display>(path: &Path, look: impl FnOnce() -> Result<T, E>) -> Result<T, OpenError> {
+    let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)) {
+        Ok(looked) => looked.map_err(|error| damaged(error.to_string())),
         Err(_) => Err(damaged("the file is not a sound database".to_owned())),
     }
 }
