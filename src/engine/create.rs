@@ -5,7 +5,7 @@ use super::{Engine, Error, Origin, Result, World};
 use crate::model::container;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
-use crate::model::json::{Map, Value, render};
+use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
@@ -13,7 +13,7 @@ use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, Pod
 use crate::model::status::Status;
 use crate::store::{Done, Query, Update};
 
-/// The most bytes that a document may have, as written and as kept.
+/// The most bytes that a document may have, white space between tokens aside.
 pub(super) const MAX_DOCUMENT: usize = 1 << 20;
 
 impl Engine {
@@ -233,8 +233,9 @@ fn take(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, name: &Name, no
 
 /// A document's bytes, if they are not too many.
 pub(super) fn rendered(document: Map<String, Value>) -> Result<Vec<u8>> {
-    let bytes = render(&Value::Object(document));
-    if bytes.len() > MAX_DOCUMENT {
+    let document = Value::Object(document);
+    let bytes = render(&document);
+    if bytes.len() > MAX_DOCUMENT && compact_size(&document) > MAX_DOCUMENT {
         return Err(Refusal::TooLarge { what: "document", limit: MAX_DOCUMENT }.into());
     }
     Ok(bytes)

@@ -1,5 +1,6 @@
 //! Writing: bytes arrive in any pieces; what they complete takes effect with the write that completes
-//! it, and that write's result is the verdict. A refused write leaves handle and store as they were.
+//! it, and that write's result is the verdict. A refused write leaves handle and store as they were; only
+//! what earlier writes began is given up with it, and then the handle takes no more.
 
 use serde_json::{Map, Value};
 
@@ -12,11 +13,11 @@ use crate::engine::{Edit, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::field::Field;
 use crate::model::id::Id;
-use crate::model::json::{Step, parse};
+use crate::model::json::{Scanner, Step, parse};
 use crate::model::name::shorten;
 use crate::model::record::{Answer, Change, Doc, Kind};
 
-/// The most bytes of one document.
+/// The most bytes of one document, white space between tokens aside.
 const MAX_DOCUMENT: usize = 1 << 20;
 /// The most bytes of one value, its newline among them.
 const MAX_VALUE: usize = 4 << 10;
@@ -35,32 +36,52 @@ impl Tree {
         if origin.resent && state.saved.unique == origin.unique {
             return Ok(done(vec![]));
         }
+        if state.saved.given_up {
+            // Of a write that the kernel cut up, the caller is told only when it writes the rest.
+            return Err(state.given_up_for.clone().unwrap_or_else(|| Refusal::GivenUp.into()));
+        }
         state.written = true;
+        let begun = !state.saved.pending.is_empty();
+        let taken = self.take(origin, opened, &mut state, data, append);
+        if let Err(error) = &taken
+            && begun
+        {
+            state.given_up_for = Some(error.clone());
+            self.give_up(opened.fh, &mut state);
+        }
+        taken.map(done)
+    }
+
+    fn take(
+        &self,
+        origin: Origin,
+        opened: Opened,
+        state: &mut State,
+        data: &[u8],
+        append: bool,
+    ) -> Result<Vec<Change>> {
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let changes = match (entry.shape, object) {
+        match (entry.shape, object) {
             (Shape::Doc(doc), Some(object)) => {
                 let commit = |state: &mut State, documents| {
                     self.commit_documents(origin, (opened.fh, object), doc, documents, append, state)
                 };
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Create(kind), None) => {
                 let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Control, None) => {
                 let commit = |state: &mut State, documents| self.commit_control(origin, documents, state);
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
-            (Shape::Value(field), Some(object)) => {
-                self.take_value(origin, opened.fh, &mut state, data, field, object)?
-            }
-            _ => return Err(Refusal::ReadOnly { entry: entry.name }.into()),
-        };
-        Ok(done(changes))
+            (Shape::Value(field), Some(object)) => self.take_value(origin, opened.fh, state, data, field, object),
+            _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
+        }
     }
 
     /// Takes bytes of documents and commits those that become complete.
@@ -73,14 +94,16 @@ impl Tree {
         commit: impl FnOnce(&mut State, Vec<Document>) -> Result<Vec<Change>>,
     ) -> Result<Vec<Change>> {
         let mut scanner = state.scanner.clone();
-        let mut ends = Vec::new();
-        let mut begin = state.saved.pending.is_empty().then_some(data.len());
+        // White space between tokens is not kept and does not count: a document may be written back as
+        // it is served, with its indentation.
+        let (mut kept, mut ends) = (Vec::with_capacity(data.len()), Vec::new());
         for (at, byte) in data.iter().enumerate() {
             let step = scanner.step(*byte).map_err(|rule| Refusal::BadByte { at, rule })?;
-            match step {
-                Step::Complete => ends.push(at + 1),
-                Step::Inside if begin == Some(data.len()) => begin = Some(at),
-                Step::Inside | Step::Between => {}
+            if step != Step::Space {
+                kept.push(*byte);
+            }
+            if step == Step::Complete {
+                ends.push(kept.len());
             }
         }
         let limit = |bytes: usize| match bytes {
@@ -88,26 +111,25 @@ impl Tree {
             _ => Err(Refusal::TooLarge { what: "document", limit: MAX_DOCUMENT }),
         };
         let Some(last) = ends.last().copied() else {
-            let more = &data[begin.unwrap_or(0)..];
-            limit(state.saved.pending.len() + more.len() + usize::from(!more.is_empty()))?;
+            limit(state.saved.pending.len() + kept.len())?;
             state.scanner = scanner;
-            self.append(origin, fh, state, more);
+            self.append(origin, fh, state, &kept);
             return Ok(vec![]);
         };
         let mut documents = Vec::new();
         let (mut from, mut pending) = (0, state.saved.pending.clone());
         for end in ends {
-            pending.extend_from_slice(&data[from..end]);
-            limit(pending.trim_ascii().len())?;
+            pending.extend_from_slice(&kept[from..end]);
+            limit(pending.len())?;
             documents.push(object_in(&pending)?);
             pending.clear();
             from = end;
         }
-        let rest = data[last..].trim_ascii_start();
+        let rest = kept.split_off(last);
         limit(rest.len())?;
         let changes = commit(state, documents)?;
         state.scanner = scanner;
-        state.saved.pending = rest.to_vec();
+        state.saved.pending = rest;
         state.saved.unique = origin.unique;
         self.save(fh, state);
         Ok(changes)
@@ -224,8 +246,10 @@ impl Tree {
             return Err(Refusal::Incomplete { bytes: pending }.into());
         };
         let line = state.saved.pending.clone();
-        let changes = self.commit_value(origin, *field, object, &line)?;
+        let committed = self.commit_value(origin, *field, object, &line);
+        // Refused or not, these bytes are judged; the next close is no news.
         state.saved.closed_at = pending;
+        let changes = committed?;
         state.saved.unique = origin.unique;
         self.save(opened.fh, &mut state);
         Ok(Outcome { value: (), changes })
@@ -260,6 +284,16 @@ impl Tree {
         };
         state.kept = true;
         warn_unkept(kept);
+    }
+
+    /// Drops a document or value of which a piece was refused. Many a writer goes on with the next piece,
+    /// which must not be joined to the ones before: of "{bad}", byte by byte, "{}" would be left.
+    fn give_up(&self, fh: u64, state: &mut State) {
+        state.saved.given_up = true;
+        state.saved.pending.clear();
+        state.saved.closed_at = 0;
+        state.scanner = Scanner::default();
+        self.save(fh, state);
     }
 
     /// Keeps a handle's state for the server after this one, if there is anything to keep. A file that

@@ -312,7 +312,8 @@ mod writing {
         assert_eq!(closed, Err(Errno::EINVAL));
         wait_until("the refusal is noted", || tree.last_refusal().contains("5 bytes were dropped"));
         let line: serde_json::Value = serde_json::from_str(&tree.last_refusal()).unwrap();
-        assert_eq!((&line["errno"], &line["pid"]), (&"EINVAL".into(), &0.into()));
+        let closer = nix::unistd::gettid().as_raw();
+        assert_eq!((&line["errno"], &line["pid"]), (&"EINVAL".into(), &closer.into()));
         sh(&tree, ": >ctr/web/config; truncate -s 0 ctr/web/config");
         assert_eq!(tree.read("ctr/web/config"), before);
     }

@@ -21,6 +21,11 @@ pub fn render(value: &Value) -> Vec<u8> {
     bytes
 }
 
+/// A document's size in bytes without white space between its tokens.
+pub fn compact_size(value: &Value) -> usize {
+    value.to_string().len()
+}
+
 /// Merges `patch` into `target` by RFC 7396: objects merge key by key, null deletes, all else
 /// replaces. Keys that stay keep their place.
 pub fn merge(target: &mut Value, patch: Value) {

@@ -10,8 +10,8 @@ use super::MAX_DEPTH;
 /// What the last byte did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// White space between documents.
-    Between,
+    /// White space between documents, or between the tokens of one.
+    Space,
     /// Inside a document that is not complete.
     Inside,
     /// This byte was the last of a document.
@@ -86,9 +86,8 @@ impl Scanner {
     }
 
     fn structure(&mut self, byte: u8) -> Result<Step, &'static str> {
-        let top = self.levels.is_empty();
         match (self.expect, byte) {
-            (_, b' ' | b'\t' | b'\n' | b'\r') => Ok(if top { Step::Between } else { Step::Inside }),
+            (_, b' ' | b'\t' | b'\n' | b'\r') => Ok(Step::Space),
             (Expect::Value | Expect::ValueOrEnd, b'{') => self.open(true, Expect::KeyOrEnd),
             (Expect::Value | Expect::ValueOrEnd, b'[') => self.open(false, Expect::ValueOrEnd),
             (Expect::ValueOrEnd, b']') => Ok(self.close()),
