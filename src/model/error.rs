@@ -100,6 +100,8 @@ pub enum Refusal {
         /// How many bytes were dropped.
         bytes: usize,
     },
+    /// An earlier write to the handle was refused in the middle of a document or value.
+    GivenUp,
     /// More bytes than there may be.
     TooLarge {
         /// What was written.
@@ -178,6 +180,9 @@ impl fmt::Display for Refusal {
             Refusal::BadValue { entry, value, rule } => write!(f, "bad {entry} {value:?}: it takes {rule}"),
             Refusal::Incomplete { bytes } => {
                 write!(f, "closed in the middle of a document; its {bytes} bytes were dropped")
+            }
+            Refusal::GivenUp => {
+                f.write_str("an earlier piece of it was refused and the rest is not taken; open the entry again")
             }
             Refusal::TooLarge { what, limit } => write!(f, "a {what} has {limit} bytes at most"),
             Refusal::DependsOnItself { key } => write!(f, "{key}: a container cannot depend on itself"),

@@ -73,6 +73,7 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::BadKey { .. }
         | Refusal::BadValue { .. }
         | Refusal::Incomplete { .. }
+        | Refusal::GivenUp
         | Refusal::UnknownVerb { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,

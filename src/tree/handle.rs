@@ -14,6 +14,7 @@ use super::keep::{Keep, Saved};
 use super::list::Listing;
 use super::read::Content;
 use super::refusals::Process;
+use crate::engine::Error;
 use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) inherited: bool,
     /// Whether anything was written to it.
     pub(super) written: bool,
+    /// Why it takes no more.
+    pub(super) given_up_for: Option<Error>,
     /// Who closed one of its descriptors last in the middle of a document, for RELEASE does not say.
     pub(super) closer: Option<Process>,
 }

@@ -44,6 +44,8 @@ pub(super) struct Saved {
     pub(super) seen: Option<u64>,
     /// How many of the pending bytes a close has made the value.
     pub(super) closed_at: usize,
+    /// Whether a piece of a document or value was refused; the handle takes no more then.
+    pub(super) given_up: bool,
 }
 
 /// What a read from the start was given.

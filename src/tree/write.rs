@@ -1,5 +1,6 @@
 //! Writing: bytes arrive in any pieces; what they complete takes effect with the write that completes
-//! it, and that write's result is the verdict. A refused write leaves handle and store as they were.
+//! it, and that write's result is the verdict. A refused write leaves handle and store as they were; only
+//! what earlier writes began is given up with it, and then the handle takes no more.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::engine::{Edit, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::field::Field;
 use crate::model::id::Id;
-use crate::model::json::{Step, parse};
+use crate::model::json::{Scanner, Step, parse};
 use crate::model::name::shorten;
 use crate::model::record::{Answer, Change, Doc, Kind};
 
@@ -35,32 +36,52 @@ impl Tree {
         if origin.resent && state.saved.unique == origin.unique {
             return Ok(done(vec![]));
         }
+        if state.saved.given_up {
+            // Of a write that the kernel cut up, the caller is told only when it writes the rest.
+            return Err(state.given_up_for.clone().unwrap_or_else(|| Refusal::GivenUp.into()));
+        }
         state.written = true;
+        let begun = !state.saved.pending.is_empty();
+        let taken = self.take(origin, opened, &mut state, data, append);
+        if let Err(error) = &taken
+            && begun
+        {
+            state.given_up_for = Some(error.clone());
+            self.give_up(opened.fh, &mut state);
+        }
+        taken.map(done)
+    }
+
+    fn take(
+        &self,
+        origin: Origin,
+        opened: Opened,
+        state: &mut State,
+        data: &[u8],
+        append: bool,
+    ) -> Result<Vec<Change>> {
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let changes = match (entry.shape, object) {
+        match (entry.shape, object) {
             (Shape::Doc(doc), Some(object)) => {
                 let commit = |state: &mut State, documents| {
                     self.commit_documents(origin, (opened.fh, object), doc, documents, append, state)
                 };
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Create(kind), None) => {
                 let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Control, None) => {
                 let commit = |state: &mut State, documents| self.commit_control(origin, documents, state);
-                self.take_documents(origin, opened.fh, &mut state, data, commit)?
+                self.take_documents(origin, opened.fh, state, data, commit)
             }
-            (Shape::Value(field), Some(object)) => {
-                self.take_value(origin, opened.fh, &mut state, data, field, object)?
-            }
-            _ => return Err(Refusal::ReadOnly { entry: entry.name }.into()),
-        };
-        Ok(done(changes))
+            (Shape::Value(field), Some(object)) => self.take_value(origin, opened.fh, state, data, field, object),
+            _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
+        }
     }
 
     /// Takes bytes of documents and commits those that become complete.
@@ -224,8 +245,10 @@ impl Tree {
             return Err(Refusal::Incomplete { bytes: pending }.into());
         };
         let line = state.saved.pending.clone();
-        let changes = self.commit_value(origin, *field, object, &line)?;
+        let committed = self.commit_value(origin, *field, object, &line);
+        // Refused or not, these bytes are judged; the next close is no news.
         state.saved.closed_at = pending;
+        let changes = committed?;
         state.saved.unique = origin.unique;
         self.save(opened.fh, &mut state);
         Ok(Outcome { value: (), changes })
@@ -260,6 +283,16 @@ impl Tree {
         };
         state.kept = true;
         warn_unkept(kept);
+    }
+
+    /// Drops a document or value of which a piece was refused. Many a writer goes on with the next piece,
+    /// which must not be joined to the ones before: of "{bad}", byte by byte, "{}" would be left.
+    fn give_up(&self, fh: u64, state: &mut State) {
+        state.saved.given_up = true;
+        state.saved.pending.clear();
+        state.saved.closed_at = 0;
+        state.scanner = Scanner::default();
+        self.save(fh, state);
     }
 
     /// Keeps a handle's state for the server after this one, if there is anything to keep. A file that
