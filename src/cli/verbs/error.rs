@@ -34,7 +34,7 @@ pub(crate) enum Error {
     CutDocument,
     /// The argument can be neither an ID nor a name.
     BadName(String),
-    /// No object of the kind has this exact name.
+    /// No object of the kind has this ID or exact name.
     NoSuch { what: String, kind: Kind },
     /// The name belongs to an object of the other kind.
     OtherKind { name: String, is: Kind },
@@ -89,7 +89,7 @@ impl fmt::Display for Error {
             Error::CutDocument => f.write_str("standard input ends inside a JSON document; nothing was written"),
             Error::BadName(name) => write!(f, "{name:?} can be neither an ID nor a name"),
             Error::NoSuch { what, kind } => {
-                write!(f, "{what}: no {} has this exact name", kind.noun())
+                write!(f, "{what}: no {} has this ID or exact name", kind.noun())
             }
             Error::OtherKind { name, is } => match is {
                 Kind::Container => write!(f, "{name} is a container, not a pod"),

@@ -74,10 +74,20 @@ fn remove(tree: &Tree, kind: Kind, name: &str) -> Result<(), Error> {
     let what = format!("remove {} {name}", kind.noun());
     let entry = |entry: &str| Path::new(kind.directory()).join(entry);
     match resolve(tree, kind, name, &what) {
-        Ok(id) => tree.call(&what, |root| fs::remove_dir(root.join(entry(&id)))),
+        Ok(id) => known(tree.call(&what, |root| fs::remove_dir(root.join(entry(&id)))), &what, kind),
         // A prefix is refused by the tree, in its words.
-        Err(Error::NoSuch { .. }) => tree.call(&what, |root| fs::remove_file(root.join(entry(name)))),
+        Err(Error::NoSuch { .. }) => {
+            known(tree.call(&what, |root| fs::remove_file(root.join(entry(name)))), &what, kind)
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// What is not there gets words of our own: the tree keeps no refusal of a search.
+fn known(removed: Result<(), Error>, what: &str, kind: Kind) -> Result<(), Error> {
+    match removed {
+        Err(error) if error.is_gone() => Err(Error::NoSuch { what: what.to_owned(), kind }),
+        other => other,
     }
 }
 
