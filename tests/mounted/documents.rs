@@ -346,10 +346,10 @@ fn a_refused_write_leaves_the_handle_usable() {
     let tree = Mounted::new();
     tree.make("web");
     let mut file = open(&tree, "ctr/web/config", false).unwrap();
-    write_once(&mut file, b"{\"a\":").unwrap();
     refused(&tree, "write", Errno::EINVAL, "not JSON", || write_once(&mut file, b"x"));
+    write_once(&mut file, b"{\"a\":").unwrap();
     write_once(&mut file, b"1}").unwrap();
-    assert_eq!(json(&tree, "ctr/web/config")["a"], 1, "the refused bytes were never there");
+    assert_eq!(json(&tree, "ctr/web/config")["a"], 1, "the refused byte was never there");
     refused(&tree, "write", Errno::EINVAL, "labels", || write_once(&mut file, b"{\"labels\":1}"));
     write_once(&mut file, b"{\"b\":2}").unwrap();
     assert_eq!(json(&tree, "ctr/web/config")["b"], 2);
@@ -359,6 +359,30 @@ fn a_refused_write_leaves_the_handle_usable() {
     write_once(&mut file, b"running\n").unwrap();
     assert_eq!(tree.read("ctr/web/status"), "running\n");
     write_once(&mut file, b"exited\n").unwrap();
+}
+
+/// Many a writer goes on after an error; its next piece does not make a document of the pieces before,
+/// and is refused for the same reason.
+#[test]
+fn a_document_of_which_a_piece_was_refused_is_given_up() {
+    let tree = Mounted::new();
+    tree.make("web");
+    let words = "not JSON";
+    for file in ["ctr/web/config", "ctr/web/state", "create/ctr", "control"] {
+        let mut file = open(&tree, file, false).unwrap();
+        write_once(&mut file, b"{").unwrap();
+        refused(&tree, "write", Errno::EINVAL, "not JSON", || write_once(&mut file, b"b"));
+        refused(&tree, "write", Errno::EINVAL, words, || write_once(&mut file, b"}"));
+        refused(&tree, "write", Errno::EINVAL, words, || write_once(&mut file, b"{}"));
+        tree.kill_server();
+        let words = "an earlier piece of it was refused";
+        refused(&tree, "write", Errno::EINVAL, words, || write_once(&mut file, b"{}"));
+    }
+    let mut file = open(&tree, "ctr/web/netns", false).unwrap();
+    write_once(&mut file, &[b"/", &[b'x'; 4000][..]].concat()).unwrap();
+    refused(&tree, "write", Errno::EFBIG, "a value has", || write_once(&mut file, &[b'x'; 200]));
+    refused(&tree, "write", Errno::EFBIG, "a value has", || write_once(&mut file, b"\n"));
+    assert_eq!(tree.read("ctr/web/netns"), "\n");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod support;
 mod tools;
 
+mod attributes;
+mod bad_input;
 mod basics;
 mod coherence;
 mod documents;
@@ -13,3 +15,4 @@ mod mounting;
 mod permissions;
 mod shells;
 mod unmounting;
+mod verbs;

@@ -190,6 +190,38 @@ fn a_bad_document_is_told_and_changes_nothing() {
     }
 }
 
+/// A loop that does not look at results goes on after a refused byte.
+#[test]
+fn a_bad_document_byte_by_byte_in_a_loop_changes_nothing() {
+    need_shells();
+    let (tree, scratch) = (Mounted::new(), Scratch::new());
+    let source = scratch.path().join("bytes");
+    let id = tree.make("web");
+    let object = format!("ctr/{id}");
+    label(&tree);
+    let script = r#"while read -r byte; do printf %s "$byte"; done < "$D" > "$F"; true"#;
+    for sh in SHELLS {
+        for bad in ["{bad}", r#"{"labels":{bad}}"#, r#"{"a":1x}"#, r#"{,"a":1}"#] {
+            for file in ["config", "state"] {
+                let before = whole(&tree, &object);
+                fs::write(&source, bad.chars().map(|c| format!("{c}\n")).collect::<String>()).unwrap();
+                let file = format!("{object}/{file}");
+                shell(&tree, sh, &[("F", &file), ("D", source.to_str().unwrap())], script);
+                assert_eq!(whole(&tree, &object), before, "{sh:?} {bad}");
+            }
+        }
+        let good = r#"{"labels":{"by":"bytes"}}"#;
+        fs::write(&source, good.chars().map(|c| format!("{c}\n")).collect::<String>()).unwrap();
+        shell(&tree, sh, &[("F", "ctr/web/config"), ("D", source.to_str().unwrap())], script);
+        assert_eq!(json(&tree, "ctr/web/config")["labels"]["by"], "bytes", "{sh:?}");
+        label(&tree);
+    }
+}
+
+fn label(tree: &Mounted) {
+    tree.echo(r#"{"labels":{"a":"b"}}"#, "ctr/web/config").unwrap();
+}
+
 #[test]
 fn a_cut_document_is_dropped_and_noted() {
     need_shells();
