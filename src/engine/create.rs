@@ -23,7 +23,7 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create(&self, origin: Origin, kind: Kind, documents: Vec<Map<String, Value>>) -> Result<Done> {
-        self.apply(origin, move |update, world| {
+        self.apply_growing(origin, move |update, world| {
             let mut made = Made::default();
             for document in &documents {
                 match kind {
@@ -40,7 +40,7 @@ impl Engine {
     /// # Errors
     /// Its refusal.
     pub fn create_in_pod(&self, origin: Origin, pod: Serial, document: Map<String, Value>) -> Result<Done> {
-        self.apply(origin, move |update, world| {
+        self.apply_growing(origin, move |update, world| {
             let mut made = Made::default();
             create_ctr(update, world, document.clone(), Some(pod), &mut made)?;
             Ok((Answer::Objects(made.objects), made.changes))

@@ -119,6 +119,27 @@ impl Engine {
         }
     }
 
+    /// The answer that a request got from an earlier server.
+    fn answered(&self, origin: Origin) -> Result<Option<Done>> {
+        match origin.resent {
+            true => Ok(self.store.snapshot()?.answer(self.connection, origin.unique)?),
+            false => Ok(None),
+        }
+    }
+
+    /// As [`Engine::apply`], for a change that makes the store larger: refused where the disk is full.
+    fn apply_growing(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> Result<Done> {
+        if let Some(done) = self.answered(origin)? {
+            return Ok(done);
+        }
+        self.store.room()?;
+        self.apply(origin, change)
+    }
+
     /// Runs a change in a transaction of its own, unless its request was answered before. The answer
     /// and what changed are stored with the change.
     fn apply(
@@ -126,9 +147,7 @@ impl Engine {
         origin: Origin,
         change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
     ) -> Result<Done> {
-        if origin.resent
-            && let Some(done) = self.store.snapshot()?.answer(self.connection, origin.unique)?
-        {
+        if let Some(done) = self.answered(origin)? {
             return Ok(done);
         }
         let (world, connection) = (self.world, self.connection);

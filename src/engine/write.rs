@@ -37,13 +37,18 @@ impl Engine {
         edits: Vec<Edit>,
         seen: Option<u64>,
     ) -> Result<Done> {
-        self.apply(origin, move |update, world| {
+        let change = move |update: &Update<'_>, world: &World| {
             let (version, changes) = match kind {
                 Kind::Ctr => write_ctr(update, world, serial, doc, &edits, seen)?,
                 Kind::Pod => write_pod(update, world, serial, doc, &edits, seen)?,
             };
             Ok((Answer::Version(version), changes))
-        })
+        };
+        match doc {
+            Doc::Config => self.apply_growing(origin, change),
+            // What has become of a container must be kept even where the disk is full.
+            Doc::State => self.apply(origin, change),
+        }
     }
 }
 

@@ -5,38 +5,57 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
+use super::reserve::Reserve;
+
 #[derive(Debug)]
-pub(super) struct Unlocked(pub(super) File);
+pub(super) struct Unlocked {
+    file: File,
+    /// Where a write finds space when the disk is full.
+    reserve: Option<Arc<Reserve>>,
+}
 
 impl Unlocked {
-    pub(super) fn open(path: &Path) -> io::Result<Unlocked> {
-        OpenOptions::new().read(true).write(true).open(path).map(Unlocked)
+    pub(super) fn open(path: &Path, reserve: Arc<Reserve>) -> io::Result<Unlocked> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Unlocked { file, reserve: Some(reserve) })
+    }
+
+    /// A file of a store that is being made.
+    pub(super) fn new(file: File) -> Unlocked {
+        Unlocked { file, reserve: None }
     }
 }
 
 impl StorageBackend for Unlocked {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        loop {
+            let written = self.file.write_all_at(data, offset);
+            match (&written, &self.reserve) {
+                (Err(error), Some(reserve)) if error.kind() == io::ErrorKind::StorageFull && reserve.spend()? => {}
+                _ => return written,
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod commit;
 mod error;
 mod query;
+mod reserve;
 mod tables;
 mod update;
 
@@ -27,6 +28,7 @@ use redb::{Database, ReadableDatabase, StorageBackend};
 
 use self::backend::Unlocked;
 use self::commit::{Batch, Job, Line, Ran};
+use self::reserve::Reserve;
 use self::tables::meta;
 
 use crate::model::record::{List, Nanos};
@@ -55,6 +57,8 @@ pub struct Store {
     arrived: Mutex<Vec<(u64, u64)>>,
     /// Whether something was committed since the last quick-repair commit.
     unsettled: AtomicBool,
+    /// Space for when the disk is full; a store in memory has none.
+    reserve: Option<Arc<Reserve>>,
 }
 
 /// Makes a store in a directory that is absent or empty, under a UUID of its own.
@@ -91,7 +95,7 @@ pub fn create(dir: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
 fn write_new(path: &Path, uuid: &str, now: Nanos) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    let db = Database::builder().create_with_backend(Unlocked(file)).map_err(StoreError::from)?;
+    let db = Database::builder().create_with_backend(Unlocked::new(file)).map_err(StoreError::from)?;
     let txn = db.begin_write().map_err(StoreError::from)?;
     {
         let update = Update { txn: &txn, wrote: Cell::new(false) };
@@ -132,8 +136,16 @@ impl Store {
     /// # Errors
     /// [`OpenError::NoStore`], [`OpenError::NewerSchema`], [`OpenError::Damaged`].
     pub fn open(dir: &Path, cache: usize) -> Result<Store, OpenError> {
-        let path = dir.join(FILE);
-        Store::open_with_backend(dir, cache, move || Unlocked::open(&path))
+        let (path, beside) = (dir.join(FILE), dir.join(reserve::FILE));
+        if !path.exists() {
+            return Err(OpenError::NoStore(dir.to_owned()));
+        }
+        let reserve = Reserve::open(&beside).map_err(|error| OpenError::Io { path: beside, error })?;
+        let reserve = Arc::new(reserve);
+        let backend = Arc::clone(&reserve);
+        let mut store = Store::open_with_backend(dir, cache, move || Unlocked::open(&path, Arc::clone(&backend)))?;
+        store.reserve = Some(reserve);
+        Ok(store)
     }
 
     /// Opens a copy of a store in memory, so that looking at it writes nothing, not even a repair.
@@ -188,8 +200,9 @@ impl Store {
             line: Line::default(),
             arrived: Mutex::default(),
             unsettled: AtomicBool::new(true),
+            reserve: None,
         };
-        match in_words(&store.path, || Ok::<_, StoreError>(store.snapshot()?.schema()?))? {
+        match in_words(&store.path, || store.snapshot()?.schema())? {
             SCHEMA => Ok(store),
             found if found > SCHEMA => Err(OpenError::NewerSchema { path: dir.to_owned(), found }),
             found => Err(OpenError::Damaged { path: dir.to_owned(), why: format!("it has schema {found}") }),
@@ -235,6 +248,17 @@ impl Store {
             (Err(error), _) => Err(error.into()),
             (Ok(()), Some(Ok(value))) => Ok(value),
             (Ok(()), None) => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Whether there is room for more. What makes the store larger asks this first.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] while the reserve is needed for what makes room.
+    pub fn room(&self) -> Result<(), StoreError> {
+        match &self.reserve {
+            Some(reserve) if !reserve.is_whole() => Err(StoreError::NoSpace),
+            _ => Ok(()),
         }
     }
 

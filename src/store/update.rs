@@ -150,18 +150,19 @@ impl Update<'_> {
         self.delete_row(edge)
     }
 
-    /// The head says which name is the object's. Where it cannot, or says wrong, all are searched.
+    /// The head says which name and binding are the object's, even if the binding's row is gone. Where it
+    /// cannot, or says wrong, all are searched.
     fn take_names(&self, serial: Serial) -> Result<Vec<Serial>> {
         let told = match self.row(serial) {
-            Ok(Some(Row::Ctr(head))) => Some(head.name),
-            Ok(Some(Row::Pod(head))) => Some(head.name),
+            Ok(Some(Row::Ctr(head))) => Some((head.name, head.binding)),
+            Ok(Some(Row::Pod(head))) => Some((head.name, head.binding)),
             _ => None,
         };
         let belongs = |binding| matches!(self.row(binding), Ok(Some(Row::Binding { object, .. })) if object == serial);
         let mut found = Vec::new();
-        if let Some(name) = told {
+        if let Some((name, own)) = told {
             let binding = self.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
-            found.extend(binding.filter(|b| belongs(*b)).map(|b| (name, b)));
+            found.extend(binding.filter(|b| *b == own || belongs(*b)).map(|b| (name, b)));
         }
         if found.is_empty() {
             found = self.names()?.into_iter().filter(|(_, binding)| belongs(*binding)).collect();
