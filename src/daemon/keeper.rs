@@ -381,7 +381,7 @@ impl Keeper {
     /// Undoes everything and goes on after failures.
     fn end(mut self) {
         if let Some(mount) = &self.mount {
-            report(detach(mount.id).err());
+            report(detach(mount.id, &self.job.store).err());
         }
         let mut servers = self.undead;
         servers.extend(self.server.take());
@@ -399,8 +399,11 @@ impl Keeper {
 }
 
 /// Detaches our own mount and no other, wherever it was moved to.
-fn detach(id: u64) -> io::Result<()> {
-    let Some(mount) = mountinfo::find(id)? else {
+///
+/// The kernel gives the ID of a mount that has ended to the next one, whatever that is. That of a store
+/// whose lock we hold can only be ours.
+fn detach(id: u64, store: &Path) -> io::Result<()> {
+    let Some(mount) = mountinfo::find(id)?.filter(|mount| mount.fs_type == FS_TYPE && mount.source == store) else {
         return Ok(());
     };
     match mountinfo::mounted_at(&mount.mount_point)? {
