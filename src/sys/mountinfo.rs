@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// One mount of this mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The mount's ID; unique while it lasts.
+    /// The mount's ID; unique while it lasts, and then given to another.
     pub id: u64,
     /// The ID of the mount it is mounted on.
     pub parent: u64,

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 
@@ -222,6 +223,25 @@ fn nothing_is_left_of_a_mount_that_is_taken_away_under_load() {
         });
         nothing_is_left(&tree, &pids, &run_root);
         load.end();
+    }
+}
+
+/// The kernel gives the ID of an ended mount to the next: while keepers end, other mounts come and stay.
+#[test]
+fn a_keeper_that_ends_takes_no_other_mount_away() {
+    let scratch = Scratch::new();
+    for round in 0..20 {
+        let tree = Mounted::new();
+        let pids = [tree.keeper(), tree.server()];
+        let others: Vec<PathBuf> = (0..8).map(|n| scratch.path().join(format!("{round}-{n}"))).collect();
+        others.iter().for_each(|other| fs::create_dir(other).unwrap());
+        let mount = |at: &Path| nix::mount::mount(Some("other"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>);
+        nix::mount::umount2(&tree.at, MntFlags::MNT_DETACH).unwrap();
+        others.iter().for_each(|other| mount(other).unwrap());
+        wait_until("keeper and server end", || pids.iter().all(|pid| !is_alive(*pid)));
+        let gone: Vec<_> = others.iter().filter(|other| !is_mounted(other)).collect();
+        assert!(gone.is_empty(), "round {round}: taken away: {gone:?}");
+        others.iter().for_each(|other| nix::mount::umount2(other, MntFlags::MNT_DETACH).unwrap());
     }
 }
 

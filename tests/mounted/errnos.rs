@@ -419,7 +419,7 @@ fn a_full_disk_is_enospc_and_room_again_is_room() {
         let moved = tree.at.with_file_name("moved");
         fs::rename(&tree.store, &moved).unwrap();
         fs::create_dir(&tree.store).unwrap();
-        let disk = Small::mount(&tree.store, "size=6m,mode=700");
+        let disk = Small::mount(&tree.store, "size=16m,mode=700");
         for name in ["ctrfs.redb", "lock"] {
             fs::copy(moved.join(name), tree.store.join(name)).unwrap();
         }
