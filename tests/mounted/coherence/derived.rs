@@ -33,7 +33,7 @@ fn a_change_shows_in_every_derived_entry_at_once() {
     let (ctr, pod) = (format!("ctr/{ctr}"), format!("pod/{}", pod.display()));
     let mut reader = Racer::start(&tree, "derived", &[&ctr, &pod]);
     let mut random = Random(seed());
-    let rounds = rounds(10_000, 50_000);
+    let rounds = rounds(4_000, 10_000);
     let (mut name, mut status, mut pid, mut pod_name) = ("web".to_owned(), "configured", 0, "shop".to_owned());
     for round in 0..rounds {
         let mut old = "nobody".to_owned();

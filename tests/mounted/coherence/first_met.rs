@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::racer::{Racer, Task, done, done_unless, finish_all};
-use super::rounds;
+use super::racer::{Racer, Task, done, done_unless, expect, finish_all};
+use super::{rounds, settled_size};
 use crate::support::{Mounted, Random, seed};
 
 #[test]
@@ -62,8 +62,8 @@ fn states_and_sizes_first_met_while_they_change_are_never_stale() {
         at.write_all_at(&(n as u64).to_le_bytes(), 0).unwrap();
         for word in &["running", "paused", "exited", "stopping", "created"][..writes] {
             tree.echo(word, &format!("ctr/{id}/status")).unwrap();
-            let size = fs::metadata(tree.path(&format!("ctr/{id}/status"))).unwrap().len();
-            assert_eq!(size, word.len() as u64 + 1, "container {n}, {word}");
+            let size = word.len() as u64 + 1;
+            assert_eq!(settled_size(&tree.path(&format!("ctr/{id}/status"))), size, "container {n}, {word}");
             sizes_are_exact(&tree, id).unwrap();
         }
     }
@@ -74,11 +74,12 @@ fn states_and_sizes_first_met_while_they_change_are_never_stale() {
     println!("{} writes beside {walked} walks, none stale during or after", objects * writes);
 }
 
+/// The size that a file has before it is read, for reading brings attributes up to date.
 fn sizes_are_exact(tree: &Mounted, id: &str) -> Result<(), String> {
-    for file in ["status", "state", "raw"] {
-        let path = tree.path(&format!("ctr/{id}/{file}"));
-        let (size, length) = (fs::symlink_metadata(&path).unwrap().len(), fs::read(&path).unwrap().len() as u64);
-        super::racer::expect(&format!("size of {file} of {id}"), &size, &length)?;
+    let paths = ["status", "state", "raw"].map(|file| tree.path(&format!("ctr/{id}/{file}")));
+    let sizes = paths.clone().map(|path| settled_size(&path));
+    for (path, size) in paths.iter().zip(sizes) {
+        expect(&format!("size of {}", path.display()), &size, &(fs::read(path).unwrap().len() as u64))?;
     }
     Ok(())
 }

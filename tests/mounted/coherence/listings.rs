@@ -23,7 +23,7 @@ fn a_listing_shows_one_state() {
     let mut random = Random(seed());
     let listers = Racer::start_all(&tree, 3, "lister", &[]);
     let makers = Racer::start_all(&tree, 1, "maker", &[]);
-    let rounds = rounds(3_000, 10_000);
+    let rounds = rounds(2_000, 10_000);
     for round in 1..=rounds {
         let (old, new) = (format!("v{}", (round - 1) % 5), format!("v{}", round % 5));
         let (from, to) = (tree.path(&format!("name/{old}")), tree.path(&format!("name/{new}")));

@@ -13,6 +13,9 @@ mod renames;
 mod storms;
 mod torn;
 
+use std::fs;
+use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 /// A number of rounds, or the full number.
@@ -23,6 +26,16 @@ fn rounds(ordinary: usize, full: usize) -> usize {
 /// How long racers run free.
 fn a_while() -> Duration {
     Duration::from_secs(if is_long() { 60 } else { 10 })
+}
+
+/// A size as attributes have it, looked at twice. The kernel calls attributes valid a moment before it
+/// sets the size (fuse_change_attributes), so beside a GETATTR of another process one look may still
+/// show the old size. What is stale stays so at the second look, for nothing asks again in between.
+fn settled_size(path: &Path) -> u64 {
+    let look = || fs::symlink_metadata(path).unwrap().len();
+    look();
+    thread::sleep(Duration::from_micros(200));
+    look()
 }
 
 fn is_long() -> bool {

@@ -18,7 +18,7 @@ fn a_name_given_to_another_leads_there_at_once() {
     let mut names = ["web".to_owned(), "api".to_owned()];
     let mut finder = Racer::start(&tree, "finder", &[]);
     let mut random = Random(seed());
-    let rounds = rounds(5_000, 50_000);
+    let rounds = rounds(1_500, 15_000);
     let mut steps = 0;
     for round in 0..rounds {
         // One leaves its name, the other takes it, the first takes that one's; or both at once.
@@ -89,7 +89,7 @@ fn a_swap_is_never_seen_half() {
     let tree = Mounted::new();
     let (one, other) = (tree.make("left"), tree.make("right"));
     let walkers = Racer::start_all(&tree, 3, "present", &[&one, &other]);
-    let rounds = rounds(5_000, 50_000);
+    let rounds = rounds(4_000, 50_000);
     for round in 0..rounds {
         swap(&tree, ["name", "ctr"][round % 2], "left", "right");
     }
