@@ -271,6 +271,9 @@ impl Filesystem for Adapter {
         }
     }
 
+    // A READ that has no lock owner fills a page of the kernel's (sendfile, splice, mmap). Pages and the
+    // size they end at are shared by all who read the file, so beside a writer they mix and have NULs.
+    // Who is refused a page reads instead.
     fn read(
         &self,
         request: &Request,
@@ -279,9 +282,12 @@ impl Filesystem for Adapter {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if lock_owner.is_none() {
+            return reply.error(FuseErrno::EINVAL);
+        }
         match self.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(self.refuse(request, "read", Place::At(ino.0), &error)),
