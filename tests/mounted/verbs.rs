@@ -246,9 +246,10 @@ fn the_tree_is_chosen_by_option_then_environment() {
     }
 }
 
-/// In a mount namespace of its own, where what else is mounted can be taken away.
+/// In a mount namespace of its own, where what else is mounted can be taken away; in that of a user
+/// namespace, what the machine has mounted cannot.
 #[test]
-fn only_one_mounted_needs_no_choice() {
+fn root_only_one_mounted_needs_no_choice() {
     need("unshare", "util-linux");
     let (one, two) = (Mounted::new(), Mounted::new());
     one.make("first");
