@@ -11,6 +11,7 @@ mod coherence;
 mod documents;
 mod errnos;
 mod manual;
+mod model;
 mod mounting;
 mod permissions;
 mod shells;
