@@ -105,9 +105,9 @@ impl Handles {
     }
 
     /// Opens a directory with its listing.
-    pub(super) fn open_dir(&self, listing: Listing) -> u64 {
+    pub(super) fn open_dir(&self, listing: Arc<Listing>) -> u64 {
         let fh = self.number();
-        self.dirs.write().insert(fh, Arc::new(listing));
+        self.dirs.write().insert(fh, listing);
         fh
     }
 
@@ -117,8 +117,7 @@ impl Handles {
     }
 
     /// Keeps a listing that was made again for a handle of an earlier server.
-    pub(super) fn adopt_dir(&self, fh: u64, listing: Listing) -> Arc<Listing> {
-        let listing = Arc::new(listing);
+    pub(super) fn adopt_dir(&self, fh: u64, listing: Arc<Listing>) -> Arc<Listing> {
         self.dirs.write().insert(fh, Arc::clone(&listing));
         listing
     }

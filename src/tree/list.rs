@@ -4,18 +4,22 @@
 //! a later server makes again goes on where the first stopped.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use super::ino::{Ino, ROOT, ino, slot};
 use super::node::{FileKind, Node, Object};
-use super::plan::{Access, Dir, Entry, Shape, entries_in};
+use super::plan::{Access, Dir, Entry, Shape, Source, entries_in};
 use super::{Result, Tree};
 use crate::engine::View;
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::Kind;
+use crate::model::record::{Kind, Nanos};
 
 /// The cookie of "..", the second entry of all.
 const DOTS: u64 = 2;
+
+/// A list of the whole store as it was last made, with the time of the change that it shows.
+pub(super) type MadeList = parking_lot::Mutex<Option<(Nanos, Arc<Listing>)>>;
 
 /// A directory's entries. Their names lie in one text: there may be many.
 #[derive(Debug, Default)]
@@ -84,12 +88,29 @@ impl Tree {
         }
     }
 
-    /// Everything that a directory shows.
-    pub(super) fn listing(&self, view: &View, number: Ino) -> Result<Listing> {
+    /// Everything that a directory shows. A list of the whole store may be long and is made once for
+    /// each change of it.
+    pub(super) fn listing(&self, view: &View, number: Ino) -> Result<Arc<Listing>> {
         let node = self.node(view, number)?;
-        let (dir, object) = Tree::dir_of(&node)?;
+        let Node::Entry(Entry { source: Source::List(list), shape: Shape::Dir(_), .. }, None) = &node else {
+            return self.make_listing(view, number, &node).map(Arc::new);
+        };
+        let changed = view.list_changed(*list)?;
+        let slot = &self.made_lists[*list as usize];
+        if let Some((made, listing)) = &*slot.lock()
+            && *made == changed
+        {
+            return Ok(Arc::clone(listing));
+        }
+        let listing = Arc::new(self.make_listing(view, number, &node)?);
+        *slot.lock() = Some((changed, Arc::clone(&listing)));
+        Ok(listing)
+    }
+
+    fn make_listing(&self, view: &View, number: Ino, node: &Node) -> Result<Listing> {
+        let (dir, object) = Tree::dir_of(node)?;
         let mut listing = Listing::default();
-        let above = if number == ROOT { ROOT } else { self.parent(&node) };
+        let above = if number == ROOT { ROOT } else { self.parent(node) };
         listing.add_at(1, number, FileKind::Dir, ".");
         listing.add_at(DOTS, above, FileKind::Dir, "..");
         match object {

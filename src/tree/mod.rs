@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use self::handle::Handles;
 use self::keep::Keep;
+use self::list::MadeList;
 use self::refusals::{Process, Refusals};
 use crate::engine::Engine;
 use crate::model::error::Refusal;
@@ -49,6 +50,8 @@ pub struct Outcome<T> {
 pub struct Tree {
     engine: Engine,
     handles: Handles,
+    /// At the place of each list's number.
+    made_lists: [MadeList; 4],
     refusals: Refusals,
     run_root: PathBuf,
     store_path: PathBuf,
@@ -79,6 +82,7 @@ impl Tree {
         Ok(Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
+            made_lists: Default::default(),
             refusals: Refusals::default(),
             run_root: setup.run_root,
             store_path: setup.store_path,
