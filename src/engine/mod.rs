@@ -133,10 +133,9 @@ impl Engine {
         origin: Origin,
         change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
     ) -> Result<Done> {
-        if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+        if self.answered(origin)?.is_none() {
+            self.store.room()?;
         }
-        self.store.room()?;
         self.apply(origin, change)
     }
 

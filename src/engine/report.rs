@@ -69,15 +69,23 @@ impl View {
         Ok(found.into_iter().map(|line| line + "\n").collect())
     }
 
+    /// An object's row, if it decodes.
+    fn row(&self, serial: Serial) -> Result<Option<Row>> {
+        Ok(match self.what(serial)? {
+            Some(What::Row(row)) => Some(*row),
+            Some(What::Damaged(_)) | None => None,
+        })
+    }
+
     /// Whether an object's documents decode and agree with what is derived from them.
     fn decodes(&self, kind: Kind, serial: Serial) -> Result<std::result::Result<(), String>> {
         let tables = match kind {
             Kind::Ctr => [(Doc::Config, CTR_CONFIG), (Doc::State, CTR_STATE)],
             Kind::Pod => [(Doc::Config, POD_CONFIG), (Doc::State, POD_STATE)],
         };
-        let name = match self.what(serial)? {
-            Some(What::Ctr(Some(head))) => head.name.clone(),
-            Some(What::Pod(Some(head))) => head.name.clone(),
+        let name = match self.row(serial)? {
+            Some(Row::Ctr(head)) => head.name,
+            Some(Row::Pod(head)) => head.name,
             _ => return Ok(Err("the stored record cannot be read".to_owned())),
         };
         for (doc, keys) in tables {
@@ -120,7 +128,7 @@ impl Engine {
         if let Err(why) = view.decodes(kind, serial)? {
             return Ok(format!("{why}\n"));
         }
-        let Some(What::Ctr(Some(head))) = view.what(serial)? else { return Ok("ok\n".to_owned()) };
+        let Some(Row::Ctr(head)) = view.row(serial)? else { return Ok("ok\n".to_owned()) };
         for (_, on) in view.needs(serial)? {
             if view.id_of(Kind::Ctr, on)?.is_none() {
                 return Ok("it depends on a container that is gone\n".to_owned());

@@ -5,45 +5,16 @@ use super::{Error, Found, Result};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::is_object;
-use crate::model::record::{CtrHead, Doc, Kind, List, Nanos, PodHead, Row, Serial};
+use crate::model::record::{Doc, Kind, List, Nanos, Row, Serial};
 use crate::store::{Query, Snapshot, StoreError};
 
 /// What a serial means.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// A container; without a head when its row does not decode.
-    Ctr(Option<Box<CtrHead>>),
-    /// A pod; without a head when its row does not decode.
-    Pod(Option<Box<PodHead>>),
-    /// A name of an object.
-    Binding {
-        /// The name.
-        name: String,
-        /// The object's kind.
-        kind: Kind,
-        /// The object.
-        object: Serial,
-        /// When it was given.
-        changed: Nanos,
-    },
-    /// A dependency.
-    Edge {
-        /// Who depends.
-        from: Serial,
-        /// On whom.
-        to: Serial,
-        /// When it was made.
-        made: Nanos,
-    },
-    /// A membership.
-    Member {
-        /// The pod.
-        pod: Serial,
-        /// The container.
-        ctr: Serial,
-        /// When it was made.
-        made: Nanos,
-    },
+    /// What its row says.
+    Row(Box<Row>),
+    /// An object of this kind whose row does not decode.
+    Damaged(Kind),
 }
 
 /// One committed state.
@@ -66,13 +37,7 @@ impl View {
     /// What the store says.
     pub fn what(&self, serial: Serial) -> Result<Option<What>> {
         match self.snapshot.row(serial) {
-            Ok(row) => Ok(row.map(|row| match row {
-                Row::Ctr(head) => What::Ctr(Some(Box::new(head))),
-                Row::Pod(head) => What::Pod(Some(Box::new(head))),
-                Row::Binding { name, kind, object, changed } => What::Binding { name, kind, object, changed },
-                Row::Edge { from, to, made } => What::Edge { from, to, made },
-                Row::Member { pod, ctr, made } => What::Member { pod, ctr, made },
-            })),
+            Ok(row) => Ok(row.map(|row| What::Row(Box::new(row)))),
             Err(StoreError::Row { .. }) => Ok(self.damaged(serial)?),
             Err(error) => Err(error.into()),
         }
@@ -80,9 +45,9 @@ impl View {
 
     fn damaged(&self, serial: Serial) -> Result<Option<What>> {
         if self.snapshot.id_of(Kind::Ctr, serial)?.is_some() {
-            return Ok(Some(What::Ctr(None)));
+            return Ok(Some(What::Damaged(Kind::Ctr)));
         }
-        Ok(self.snapshot.id_of(Kind::Pod, serial)?.map(|_| What::Pod(None)))
+        Ok(self.snapshot.id_of(Kind::Pod, serial)?.map(|_| What::Damaged(Kind::Pod)))
     }
 
     /// The object with this ID.

@@ -6,7 +6,7 @@ use super::{Result, Tree};
 use crate::engine::{View, What};
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::{CtrHead, Doc, Kind, Nanos, PodHead, Serial, Stamp};
+use crate::model::record::{CtrHead, Doc, Kind, Nanos, PodHead, Row, Serial, Stamp};
 use crate::model::status::pod_status;
 
 /// An object as the tree meets it; without a head when its record does not decode.
@@ -50,11 +50,15 @@ impl Head {
 
 impl Object {
     pub(super) fn new(serial: Serial, what: What) -> Option<Object> {
-        match what {
-            What::Ctr(head) => Some(Object { kind: Kind::Ctr, serial, head: head.map(Head::Ctr) }),
-            What::Pod(head) => Some(Object { kind: Kind::Pod, serial, head: head.map(Head::Pod) }),
-            _ => None,
-        }
+        let (kind, head) = match what {
+            What::Damaged(kind) => (kind, None),
+            What::Row(row) => match *row {
+                Row::Ctr(head) => (Kind::Ctr, Some(Head::Ctr(Box::new(head)))),
+                Row::Pod(head) => (Kind::Pod, Some(Head::Pod(Box::new(head)))),
+                Row::Binding { .. } | Row::Edge { .. } | Row::Member { .. } => return None,
+            },
+        };
+        Some(Object { kind, serial, head })
     }
 
     /// A document's version; 0 when the record does not decode.
@@ -135,26 +139,25 @@ impl Tree {
         if serial == 0 {
             return Ok(fixed(place).map(|entry| Node::Entry(entry, None)).ok_or(Refusal::Gone)?);
         }
-        match view.what(serial)?.ok_or(Refusal::Gone)? {
-            What::Binding { kind, object, changed, .. } => Ok(Node::Name { kind, object, changed }),
-            What::Edge { from, made, .. } if place == slot::SELF => Ok(Node::Edge { other: from, made }),
-            What::Edge { to, made, .. } => Ok(Node::Edge { other: to, made }),
-            What::Member { ctr, made, .. } => Ok(Node::Member { ctr, made }),
-            what => {
-                let object = Object::new(serial, what).ok_or(Refusal::Gone)?;
-                Ok(match place {
-                    slot::SELF => Node::Object(object),
-                    slot::HIDDEN => Node::Hidden(object),
-                    slot::MADE => Node::Made(object),
-                    slot::ID => Node::IdLink(object),
-                    slot::HIDDEN_MEMBER => Node::HiddenMember(object),
-                    _ => {
-                        let entry = of_object(object.kind, place).ok_or(Refusal::Gone)?;
-                        Node::Entry(entry, Some(object))
-                    }
-                })
+        let what = view.what(serial)?.ok_or(Refusal::Gone)?;
+        if let What::Row(row) = &what {
+            match **row {
+                Row::Binding { kind, object, changed, .. } => return Ok(Node::Name { kind, object, changed }),
+                Row::Edge { from, made, .. } if place == slot::SELF => return Ok(Node::Edge { other: from, made }),
+                Row::Edge { to, made, .. } => return Ok(Node::Edge { other: to, made }),
+                Row::Member { ctr, made, .. } => return Ok(Node::Member { ctr, made }),
+                Row::Ctr(_) | Row::Pod(_) => {}
             }
         }
+        let object = Object::new(serial, what).ok_or(Refusal::Gone)?;
+        Ok(match place {
+            slot::SELF => Node::Object(object),
+            slot::HIDDEN => Node::Hidden(object),
+            slot::MADE => Node::Made(object),
+            slot::ID => Node::IdLink(object),
+            slot::HIDDEN_MEMBER => Node::HiddenMember(object),
+            _ => Node::Entry(of_object(object.kind, place).ok_or(Refusal::Gone)?, Some(object)),
+        })
     }
 
     /// A node's attributes.
