@@ -171,7 +171,7 @@ impl Keeper {
         let program = Program::this().map_err(KeeperError::Process)?;
         sys::process::become_daemon().map_err(KeeperError::Process)?;
         let notices = Notices::block().map_err(KeeperError::Process)?;
-        let lock = StoreLock::take(&job.store, Some(&job.mountpoint)).map_err(KeeperError::Lock)?;
+        let lock = StoreLock::take(&job.store, &job.mountpoint).map_err(KeeperError::Lock)?;
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(KeeperError::Device)?.into();
         let connection = u64::from_ne_bytes(sys::host::random().map_err(KeeperError::Process)?);
         Ok(Self {

@@ -55,10 +55,10 @@ pub fn check(dir: &Path) -> Result<String, OfflineError> {
     if !dir.join(store::FILE).exists() {
         return Err(OfflineError::Open(OpenError::NoStore(dir.to_owned())));
     }
-    let lock = StoreLock::take(dir, None).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
+    let lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
     let store = Store::open_copy(dir).map_err(OfflineError::Open)?;
-    let report = Engine::new(store, WORLD).view().and_then(|view| view.check());
     drop(lock);
+    let report = Engine::new(store, WORLD).view().and_then(|view| view.check());
     report.map_err(|error| OfflineError::Read(dir.to_owned(), error))
 }
 

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys;
 use crate::sys::errno::say;
-use crate::sys::lock::{Attempt, LockFile};
+use crate::sys::lock::{Attempt, LockFile, SharedLock};
 
 use super::mountpoint;
 
@@ -59,26 +58,24 @@ impl fmt::Display for LockError {
 impl std::error::Error for LockError {}
 
 impl StoreLock {
-    /// Locks a store; `mountpoint` is where it is going to be mounted, if it is.
+    /// Locks a store that is going to be mounted on `mountpoint`.
     ///
     /// A holder without a mount in sight is waited for, two seconds at most.
-    pub fn take(store: &Path, mountpoint: Option<&Path>) -> Result<Self, LockError> {
-        let path = store.join(LOCK_FILE);
-        let note = note(std::process::id(), mountpoint.unwrap_or(Path::new("")));
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match LockFile::try_lock(&path, &note) {
-                Ok(Attempt::Held(lock)) => return Ok(Self(lock)),
-                Ok(Attempt::Taken(note)) => {
-                    let holder = holder(&note);
-                    if Instant::now() >= deadline || mountpoint::is_mounted(store, &holder.mountpoint) {
-                        return Err(LockError::Taken(holder));
-                    }
-                }
-                Err(error) => return Err(LockError::File(path, error)),
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
+    pub fn take(store: &Path, mountpoint: &Path) -> Result<Self, LockError> {
+        let note = note(std::process::id(), mountpoint);
+        patiently(store, |path| {
+            Ok(match LockFile::try_lock(path, &note)? {
+                Attempt::Held(lock) => Ok(Self(lock)),
+                Attempt::Taken(note) => Err(note),
+            })
+        })
+    }
+
+    /// Keeps a store from being mounted while it is looked at; writes nothing.
+    ///
+    /// A holder without a mount in sight is waited for, two seconds at most.
+    pub fn share(store: &Path) -> Result<SharedLock, LockError> {
+        patiently(store, SharedLock::try_lock)
     }
 
     /// Leaves the store locked until the last process that inherited the lock has ended.
@@ -94,9 +91,22 @@ impl AsFd for StoreLock {
     }
 }
 
-/// Who has this store, if somebody has.
-pub fn holder_of(store: &Path) -> io::Result<Option<Holder>> {
-    sys::lock::peek(&store.join(LOCK_FILE)).map(|note| note.map(|note| holder(&note)))
+fn patiently<T>(store: &Path, attempt: impl Fn(&Path) -> io::Result<Result<T, Vec<u8>>>) -> Result<T, LockError> {
+    let path = store.join(LOCK_FILE);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt(&path) {
+            Ok(Ok(lock)) => return Ok(lock),
+            Ok(Err(note)) => {
+                let holder = holder(&note);
+                if Instant::now() >= deadline || mountpoint::is_mounted(store, &holder.mountpoint) {
+                    return Err(LockError::Taken(holder));
+                }
+            }
+            Err(error) => return Err(LockError::File(path, error)),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn note(pid: u32, mountpoint: &Path) -> Vec<u8> {

@@ -60,22 +60,30 @@ impl DirectoryLock {
     }
 }
 
-/// What the holder of the lock file at `path` wrote, if it is locked.
-pub fn peek(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    // Shared, so that two who look at the same time do not see each other.
-    match Flock::lock(file.try_clone()?, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(None),
-        Err((_, Errno::EWOULDBLOCK)) => {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text)?;
-            Ok(Some(text))
+/// A lock that keeps holders of the lock file away, but not others who share it.
+#[derive(Debug)]
+pub struct SharedLock {
+    _held: Option<Flock<File>>,
+}
+
+impl SharedLock {
+    /// Shares the lock of the file at `path` and writes nothing; `Err` with the holder's note when
+    /// somebody holds it. A file that is not there is held by nobody.
+    pub fn try_lock(path: &Path) -> io::Result<Result<Self, Vec<u8>>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(Self { _held: None })),
+            Err(error) => return Err(error),
+        };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(held) => Ok(Ok(Self { _held: Some(held) })),
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut text = Vec::new();
+                file.read_to_end(&mut text)?;
+                Ok(Err(text))
+            }
+            Err((_, errno)) => Err(errno.into()),
         }
-        Err((_, errno)) => Err(errno.into()),
     }
 }
 
