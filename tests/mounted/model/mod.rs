@@ -196,7 +196,10 @@ impl Run {
                 ask_again(&at(dir, name));
                 call(fs::remove_dir(at(dir, name))).map(|()| done)
             }
-            Op::Unlink(dir, name) => call(fs::remove_file(at(dir, name))).map(|()| done),
+            Op::Unlink(dir, name) => {
+                ask_again(&at(dir, name));
+                call(fs::remove_file(at(dir, name))).map(|()| done)
+            }
             Op::Rename(from, to, way) => {
                 let flags = match way {
                     Way::Plain => RenameFlags::empty(),
