@@ -1,8 +1,11 @@
 //! Containers, pods, IDs, names and their rules. Values only: no I/O, no clock, no randomness.
 
+pub mod bundle;
 pub mod container;
+pub mod digest;
 pub mod error;
 pub mod field;
+pub mod hosts;
 pub mod id;
 pub mod json;
 pub mod keys;

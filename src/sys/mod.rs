@@ -1,8 +1,9 @@
-//! Kernel calls. The only place with `unsafe`, and the only one that says `nix` or `libc`.
+//! Kernel calls. The only place with `unsafe`, and the only one that says `nix`, `rustix` or `libc`.
 //!
 //! Nothing here has heard of containers, stores or trees: paths, file descriptors and numbers come
 //! in, values go out, and what fails is an [`std::io::Error`] with the kernel's own errno.
 
+pub mod beneath;
 pub mod errno;
 pub mod fd;
 pub mod host;
@@ -10,6 +11,7 @@ pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod mountinfo;
+pub mod mounting;
 pub mod netns;
 pub mod process;
 pub mod signal;

@@ -1,0 +1,1 @@
+//! Trees written as tar streams, and what a writable layer changed.

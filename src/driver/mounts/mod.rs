@@ -1,0 +1,1 @@
+//! Overlays and tmpfs: primaries at RUNROOT, views in the tree.

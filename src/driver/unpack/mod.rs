@@ -1,0 +1,1 @@
+//! Layers unpacked from tar streams, verified while they stream.

@@ -1,0 +1,1 @@
+//! resolv.conf, hosts and hostname of a container.
