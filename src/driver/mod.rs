@@ -7,6 +7,7 @@
 //!
 //! It has never heard of containers, pods or the database: IDs, paths and file descriptors come in.
 
+pub mod dirs;
 pub mod export;
 pub mod hash;
 pub mod image;

@@ -124,6 +124,7 @@ pub const CTR_CONFIG: &[(&str, Type)] = &[
     ("spec", Type::Object),
     ("namespace", Type::Text),
     ("idMappingsOptions", Type::Object),
+    ("image", Type::Text),
     ("rootfsImageID", Type::Text),
     ("rootfsImageName", Type::Text),
     ("rootfs", Type::Text),

@@ -22,7 +22,7 @@ pub struct Done {
 }
 
 impl Update<'_> {
-    fn writes(&self) {
+    pub(super) fn writes(&self) {
         self.wrote.set(true);
     }
 
@@ -41,7 +41,7 @@ impl Update<'_> {
         Ok(())
     }
 
-    fn delete_row(&self, serial: Serial) -> Result<()> {
+    pub(super) fn delete_row(&self, serial: Serial) -> Result<()> {
         self.table(ROWS)?.remove(serial)?;
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Update<'_> {
         self.set_meta(meta::BOOT_ID, boot_id.as_bytes())
     }
 
-    fn set_meta(&self, key: &'static str, value: &[u8]) -> Result<()> {
+    pub(super) fn set_meta(&self, key: &'static str, value: &[u8]) -> Result<()> {
         self.writes();
         self.table(META)?.insert(key, value)?;
         Ok(())

@@ -14,4 +14,5 @@ pub mod mountinfo;
 pub mod mounting;
 pub mod netns;
 pub mod process;
+pub mod rename;
 pub mod signal;
