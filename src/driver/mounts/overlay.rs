@@ -1,0 +1,198 @@
+//! Overlays, detached: the same options in each of the ways that kernels have learned to take them.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::{MAX_LAYERS, MountError};
+use crate::sys::mounting::{self, Attributes, NewFs, Refusal};
+
+/// How this kernel takes the directories of an overlay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// As descriptors of any kind, of detached mounts too (Linux 6.15).
+    Descriptors,
+    /// One by one, as paths (Linux 6.8).
+    Paths,
+    /// All in the one text of mount(2).
+    Text,
+}
+
+impl Tier {
+    /// Finds out by trying, on mounts that nobody sees.
+    pub fn probe() -> Tier {
+        if takes_descriptors().is_ok() {
+            Tier::Descriptors
+        } else if takes_paths().is_ok() {
+            Tier::Paths
+        } else {
+            Tier::Text
+        }
+    }
+}
+
+fn takes_descriptors() -> Result<(), Refusal> {
+    let layer = || NewFs::open("tmpfs")?.mount(Attributes::default());
+    let (upper_layer, lower_layer) = (layer()?, layer()?);
+    let overlay = NewFs::open("overlay")?;
+    for layer in [upper_layer, lower_layer] {
+        let named = mounting::open(&mounting::proc_fd(layer.as_fd()));
+        let named = named.map_err(|error| Refusal::new("open", error))?;
+        overlay.directory("lowerdir+", named.as_fd())?;
+    }
+    overlay.mount(Attributes::default()).map(drop)
+}
+
+fn takes_paths() -> Result<(), Refusal> {
+    NewFs::open("overlay")?.string("lowerdir+", OsStr::new("/"))
+}
+
+/// What an overlay is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overlay<'a> {
+    /// Topmost first.
+    pub(super) lowers: &'a [PathBuf],
+    /// Where writes go, and the directory where the kernel prepares them.
+    pub(super) upper: Option<(&'a Path, &'a Path)>,
+    /// What mountinfo shows as source.
+    pub(super) source: &'a str,
+    /// Its own attributes are called `user.overlay.*`, as a user namespace needs.
+    pub(super) userxattr: bool,
+    /// Nothing is synced.
+    pub(super) volatile: bool,
+    /// The kernel refuses an upper directory that another overlay has.
+    pub(super) exclusive: bool,
+    /// The SELinux label of all files.
+    pub(super) label: Option<&'a str>,
+}
+
+impl Overlay<'_> {
+    /// The options that name no directory, all of them, lest defaults of the module change what an
+    /// upper directory means.
+    fn options(&self) -> Vec<(&'static str, Option<&str>)> {
+        let mut options = vec![
+            ("index", Some(if self.exclusive { "on" } else { "off" })),
+            ("metacopy", Some("off")),
+            ("redirect_dir", Some("nofollow")),
+            ("xino", Some("off")),
+        ];
+        options.extend(self.userxattr.then_some(("userxattr", None)));
+        options.extend(self.volatile.then_some(("volatile", None)));
+        options.extend(self.label.map(|label| ("context", Some(label))));
+        options
+    }
+
+    /// The directories with the option that takes each, topmost layer first.
+    fn directories(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let lowers = self.lowers.iter().map(|lower| ("lowerdir+", lower.as_path()));
+        let upper = self.upper.into_iter().flat_map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+        lowers.chain(upper)
+    }
+
+    /// Refuses what cannot be, before anything is made for it.
+    pub(super) fn check(&self) -> Result<(), MountError> {
+        match self.lowers.len() {
+            0 => Err(MountError::NoLayer),
+            1..=MAX_LAYERS => Ok(()),
+            count => Err(MountError::TooManyLayers(count)),
+        }
+    }
+
+    /// A detached mount of it.
+    pub(super) fn mount(&self, tier: Tier) -> Result<OwnedFd, MountError> {
+        self.check()?;
+        self.try_mount(tier).map_err(MountError::Overlay)
+    }
+
+    fn try_mount(&self, tier: Tier) -> Result<OwnedFd, Refusal> {
+        if tier == Tier::Text {
+            return mounting::mount_by_options("overlay", self.source, || self.text());
+        }
+        let overlay = NewFs::open("overlay")?;
+        overlay.string("source", OsStr::new(self.source))?;
+        for (option, path) in self.directories() {
+            let directory = open(path)?;
+            match tier {
+                Tier::Descriptors => overlay.directory(option, directory.as_fd()),
+                // Paths of descriptors: short enough for any layer, and nothing in them to escape.
+                _ => overlay.string(option, mounting::proc_fd(directory.as_fd()).as_os_str()),
+            }
+            .map_err(|refusal| Refusal { step: format!("{option}={}", path.display()), ..refusal })?;
+        }
+        for (option, value) in self.options() {
+            match value {
+                Some(value) => overlay.string(option, OsStr::new(value)),
+                None => overlay.flag(option),
+            }?;
+        }
+        overlay.mount(Attributes::default())
+    }
+
+    /// Whether any overlay, in any mount namespace, writes to this upper directory.
+    ///
+    /// A second one would be made without a word and corrupt both. So the kernel is asked, with
+    /// index=on, for an overlay that cannot be, with the upper as its work directory: EBUSY comes
+    /// from ovl_get_upper(), before ovl_get_workdir() says EINVAL, and neither writes anything.
+    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path) -> bool {
+        let lowers = &self.lowers[..1];
+        let impossible = Overlay { lowers, upper: Some((upper, upper)), exclusive: true, volatile: false, ..*self };
+        let refusal = impossible.try_mount(tier).err();
+        refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy)
+    }
+
+    /// The options as mount(2) takes them; directories are called by the numbers of descriptors,
+    /// so that 500 fit into a page and nothing in them needs escapes.
+    fn text(&self) -> Result<(OsString, Vec<OwnedFd>), Refusal> {
+        let (mut text, mut held) = (String::new(), Vec::new());
+        for (option, path) in self.directories() {
+            let directory = open(path)?;
+            match (option, held.is_empty()) {
+                ("lowerdir+", true) => text.push_str("lowerdir="),
+                ("lowerdir+", false) => text.push(':'),
+                _ => text.push_str(&format!(",{option}=")),
+            }
+            text.push_str(&directory.as_raw_fd().to_string());
+            held.push(directory);
+        }
+        for (option, value) in self.options() {
+            match value {
+                // A label has commas of its own; LSMs take the quotes off.
+                Some(label) if option == "context" => text.push_str(&format!(",{option}=\"{label}\"")),
+                Some(value) => text.push_str(&format!(",{option}={value}")),
+                None => text.push_str(&format!(",{option}")),
+            }
+        }
+        Ok((text.into(), held))
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Refusal> {
+    mounting::open(path).map_err(|error| Refusal::new(path.display().to_string(), error))
+}
+
+/// A detached, read-only mount of what layers show together, topmost first.
+///
+/// # Errors
+/// What the kernel says, a missing layer, too many layers.
+pub fn lowers_view(lowers: &[PathBuf], userxattr: bool) -> Result<OwnedFd, MountError> {
+    let read_only = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
+    // The kernel makes no overlay of a single layer without an upper directory.
+    let mount = if let [layer] = lowers {
+        let directory = mounting::open(layer).map_err(MountError::step("open", layer))?;
+        mounting::cloned(directory.as_fd()).map_err(MountError::step("clone", layer))?
+    } else {
+        let overlay = Overlay {
+            lowers,
+            upper: None,
+            source: "ctrfs-layers",
+            userxattr,
+            volatile: false,
+            exclusive: false,
+            label: None,
+        };
+        overlay.mount(Tier::probe())?
+    };
+    mounting::restrict(mount.as_fd(), read_only).map_err(MountError::step("restrict", "the layers' overlay"))?;
+    Ok(mount)
+}

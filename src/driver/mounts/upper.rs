@@ -1,0 +1,159 @@
+//! Upper directories: made like the image's root, never in two overlays, and not trusted when they
+//! were volatile as the machine went down.
+//!
+//! ```text
+//! upper/                            what was written
+//! ovl-work/                         the kernel's
+//!   work/incompat/volatile/         the kernel's mark: mounted volatile, and refused from then on
+//! volatile-boot                     ours, beside ovl-work: the boot in which it was mounted volatile
+//! ```
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::overlay::{Overlay, Tier};
+use super::undo::Undo;
+use super::{MountError, Volatile};
+use crate::sys::{host, mountinfo, mounting};
+
+/// The directories of one overlay that writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upper<'a> {
+    pub(super) upper: &'a Path,
+    pub(super) work: &'a Path,
+}
+
+impl Upper<'_> {
+    /// Refuses if an overlay has it; `overlay` is the one that is to have it.
+    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>) -> Result<(), MountError> {
+        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper) {
+            return Ok(());
+        }
+        Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper, overlay.source) })
+    }
+
+    /// Whether what it holds is from a volatile mount of an earlier boot.
+    ///
+    /// The mark without our file counts too, and so does our file without the mark: after a crash
+    /// either may have missed the disk, as anything in the upper may.
+    fn is_suspect(&self, boot_id: &str) -> Result<bool, MountError> {
+        let file = self.boot_file();
+        match fs::read_to_string(&file) {
+            Ok(boot) => Ok(boot != boot_id),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(self.mark().exists()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(true),
+            Err(error) => Err(MountError::step("read", file)(error)),
+        }
+    }
+
+    /// Makes it fit to be mounted: refuses or discards what is suspect, takes the kernel's mark of
+    /// an earlier volatile mount away, and notes the coming one.
+    pub(super) fn guard(&self, volatile: Option<Volatile<'_>>, undo: &mut Undo) -> Result<(), MountError> {
+        let file = self.boot_file();
+        match volatile {
+            Some(Volatile { boot_id, trash }) => {
+                if self.is_suspect(boot_id)? {
+                    self.discard(trash)?;
+                }
+                self.remove_mark()?;
+                undo.write(&file, boot_id)
+            }
+            None => {
+                let boot_id = host::boot_id().map_err(MountError::step("read", "the boot ID"))?;
+                if self.is_suspect(&boot_id)? {
+                    return Err(MountError::Suspect(self.upper.to_owned()));
+                }
+                if file.exists() {
+                    self.remove_mark()?;
+                    mounting::sync_filesystem(self.upper).map_err(MountError::step("sync", self.upper))?;
+                    fs::remove_file(&file).map_err(MountError::step("remove", file))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes both directories where they are not there. The root that an overlay shows is its
+    /// upper directory, so that is made like the root of the topmost layer.
+    pub(super) fn make(&self, top: &Path, undo: &mut Undo) -> Result<(), MountError> {
+        if undo.directory(self.upper, 0o700)? {
+            let like = fs::metadata(top).map_err(MountError::step("look at", top))?;
+            // The owner first: changing it clears set-user-ID and set-group-ID bits.
+            chown(self.upper, Some(like.uid()), Some(like.gid()))
+                .and_then(|()| fs::set_permissions(self.upper, Permissions::from_mode(like.mode() & 0o7777)))
+                .map_err(MountError::step("give owner and mode to", self.upper))?;
+        }
+        if undo.directory(self.work, 0o700)? {
+            undo.expect_directory(self.work.join("work"));
+        }
+        Ok(())
+    }
+
+    /// Moves both directories to a new directory in `trash`.
+    fn discard(&self, trash: &Path) -> Result<(), MountError> {
+        let name = host::random::<16>().map_err(MountError::step("read", "/dev/urandom"))?;
+        let aside = trash.join(format!("{:032x}", u128::from_be_bytes(name)));
+        DirBuilder::new().mode(0o700).create(&aside).map_err(MountError::step("make", &aside))?;
+        for (directory, name) in [(self.upper, "upper"), (self.work, "work")] {
+            accept_missing(fs::rename(directory, aside.join(name))).map_err(MountError::step("discard", directory))?;
+        }
+        log::warn!(
+            "{} was mounted volatile when the machine went down: moved to {}, it begins anew",
+            self.upper.display(),
+            aside.display()
+        );
+        Ok(())
+    }
+
+    fn remove_mark(&self) -> Result<(), MountError> {
+        let mark = self.mark();
+        accept_missing(fs::remove_dir_all(&mark)).map_err(MountError::step("remove", mark))
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.work.join("work/incompat/volatile")
+    }
+
+    fn boot_file(&self) -> PathBuf {
+        self.work.with_file_name("volatile-boot")
+    }
+}
+
+fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Where an overlay with this upper directory is mounted, as far as this mount namespace shows: by
+/// the directory's path, or by the source that we give, for older kernels show what they were told
+/// instead of a path.
+fn mounted_at(upper: &Path, source: &str) -> Option<PathBuf> {
+    let upper = upper.canonicalize().ok()?;
+    let mut overlays = mountinfo::read().ok()?.into_iter().filter(|mount| mount.fs_type == "overlay");
+    let found = overlays.find(|mount| {
+        mount.source.as_os_str() == source || upper_of(&mount.super_options).is_some_and(|other| other == upper)
+    });
+    Some(found?.mount_point)
+}
+
+/// The value of `upperdir=`. In mountinfo commas within it are escaped, too.
+fn upper_of(options: &str) -> Option<PathBuf> {
+    let value = options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
+    Some(OsString::from_vec(mountinfo::unescape(value.as_bytes())).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upper_of;
+    use std::path::Path;
+
+    #[test]
+    fn the_upper_directory_is_found_among_the_options() {
+        let options = "rw,lowerdir+=/l\0541,upperdir=/u\054p\040per,workdir=/w,index=off";
+        assert_eq!(upper_of(options).unwrap(), Path::new("/u,p per"));
+        assert_eq!(upper_of("rw,lowerdir=/a:/b"), None);
+    }
+}
