@@ -16,4 +16,3 @@ pub mod pod;
 pub mod record;
 pub mod runtime;
 pub mod status;
-pub mod user;
