@@ -209,6 +209,15 @@ pub enum Refusal {
         /// What is wrong with it.
         why: String,
     },
+    /// A name that a rootfs's own files do not know.
+    NoAccount {
+        /// "user" or "group".
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
     /// A `control` document with a verb that there is not.
     UnknownVerb {
         /// The verb.
@@ -268,6 +277,9 @@ impl fmt::Display for Refusal {
             Refusal::Changed => f.write_str("somebody else changed it since this handle read it"),
             Refusal::Gone => f.write_str("it was removed"),
             Refusal::Undecodable { part, why } => write!(f, "the stored {part} cannot be read: {why}"),
+            Refusal::NoAccount { what, name, file } => {
+                write!(f, "no {what} {name:?}: the rootfs has none in {file}, and it is no number from 0 to 4294967294")
+            }
             Refusal::UnknownVerb { verb } => write!(f, "there is no verb {verb:?}; there is \"remove\""),
         }
     }

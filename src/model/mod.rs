@@ -16,3 +16,4 @@ pub mod pod;
 pub mod record;
 pub mod runtime;
 pub mod status;
+pub mod user;

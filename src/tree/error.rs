@@ -74,6 +74,7 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::BadValue { .. }
         | Refusal::Incomplete { .. }
         | Refusal::GivenUp
+        | Refusal::NoAccount { .. }
         | Refusal::UnknownVerb { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,

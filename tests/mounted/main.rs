@@ -7,6 +7,7 @@ mod tools;
 mod attributes;
 mod bad_input;
 mod basics;
+mod bundle;
 mod coherence;
 mod documents;
 mod errnos;
