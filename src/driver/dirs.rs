@@ -10,6 +10,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -175,7 +176,7 @@ impl Dirs {
         let mut first = Ok(());
         for entry in fs::read_dir(self.trash())? {
             let entry = entry?;
-            let removed = sys::beneath::remove_tree(&trash, Path::new(&entry.file_name()));
+            let removed = sys::beneath::remove_tree(&trash, entry.file_name().as_bytes()).map(drop);
             first = first.and(removed.map_err(|error| named(&entry.path(), error)));
         }
         first

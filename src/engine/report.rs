@@ -82,6 +82,7 @@ impl View {
         let tables = match kind {
             Kind::Ctr => [(Doc::Config, CTR_CONFIG), (Doc::State, CTR_STATE)],
             Kind::Pod => [(Doc::Config, POD_CONFIG), (Doc::State, POD_STATE)],
+            Kind::Image | Kind::Layer => return Ok(Ok(())),
         };
         let name = match self.row(serial)? {
             Some(Row::Ctr(head)) => head.name,

@@ -124,21 +124,32 @@ pub(super) fn give(
     Ok(())
 }
 
-/// Takes from a container that goes what its rootfs was made of.
+/// Takes from a container that goes what its rootfs was made of. Of one whose row is damaged, that is
+/// searched for.
 pub(super) fn release(
     update: &Update<'_>,
-    head: &CtrHead,
+    id: Id,
     ctr: Serial,
     now: Nanos,
     changes: &mut Vec<Change>,
 ) -> Result<()> {
-    if let Rootfs::Image { image, layer } = head.rootfs {
+    let head = update.ctr(ctr).ok();
+    let images = match &head {
+        Some(head) => head.rootfs.image().into_iter().collect(),
+        None => update.images_used_by(ctr)?,
+    };
+    for image in images {
         update.set_user(image, ctr, false)?;
         touch_users(update, Kind::Image, image, now, changes)?;
-        take_layer(update, layer, now, changes)?;
+    }
+    if head.as_ref().is_none_or(|head| head.rootfs.image().is_some())
+        && let Some(own) = update.content(Kind::Layer, &id)?
+        && update.layer(own)?.owner == Some(ctr)
+    {
+        take_layer(update, own, now, changes)?;
         touch_list(update, List::Layer, now, changes)?;
     }
-    if head.mounted {
+    if head.is_none_or(|head| head.mounted) {
         update.set_mounted(ctr, false)?;
     }
     Ok(())

@@ -126,6 +126,16 @@ pub trait Contents: Query + Sized {
         self.table(MOUNTED)?.iter()?.map(|entry| Ok(entry?.0.value())).collect()
     }
 
+    /// The images that a container is entered as a user of, searched for.
+    fn images_used_by(&self, ctr: Serial) -> Result<Vec<Serial>> {
+        let mut images = Vec::new();
+        for entry in self.table(USERS)?.iter()? {
+            let (image, user) = entry?.0.value();
+            images.extend((user == ctr).then_some(image));
+        }
+        Ok(images)
+    }
+
     /// The containers of an image.
     fn users(&self, image: Serial) -> Result<Vec<Serial>> {
         seconds(&self.table(USERS)?, image)

@@ -177,6 +177,7 @@ impl Update<'_> {
                 head.pod.map(|(pod, member)| (pod, serial, member)).into_iter().collect()
             }
             (Kind::Ctr, _) => self.all_memberships()?.into_iter().filter(|(_, ctr, _)| *ctr == serial).collect(),
+            (Kind::Image | Kind::Layer, _) => vec![],
             (Kind::Pod, _) => self.members(serial)?.into_iter().map(|(member, ctr)| (serial, ctr, member)).collect(),
         };
         for (pod, ctr, member) in &found {
