@@ -6,6 +6,7 @@
 
 mod boot;
 mod bundle;
+mod bundle;
 mod create;
 mod find;
 mod images;

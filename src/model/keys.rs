@@ -159,7 +159,6 @@ pub const CTR_CONFIG: &[(&str, Type)] = &[
     ("image", Type::Text),
     ("rootfsImageID", Type::Text),
     ("rootfsImageName", Type::Text),
-    ("image", Type::Text),
     ("rootfs", Type::Text),
     ("rootfs_overlay", Type::Bool),
     ("imageVolumes", Type::Bool),
