@@ -10,6 +10,7 @@ mod basics;
 mod coherence;
 mod documents;
 mod errnos;
+mod exporting;
 mod manual;
 mod model;
 mod mounting;
