@@ -18,3 +18,4 @@ pub mod run_files;
 pub mod unpack;
 pub mod usage;
 pub mod views;
+mod walk;

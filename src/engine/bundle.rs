@@ -11,7 +11,7 @@ use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
 use crate::model::record::{Doc, Serial};
 use crate::model::user::Accounts;
-use crate::store::{Contents, Query};
+use crate::store::Query;
 
 impl Engine {
     /// The OCI runtime's spec of a container, as its directory serves it.

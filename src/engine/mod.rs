@@ -6,7 +6,6 @@
 
 mod boot;
 mod bundle;
-mod bundle;
 mod create;
 mod find;
 mod images;

@@ -9,7 +9,7 @@ use super::{Engine, Error, Result};
 use crate::driver::netns;
 use crate::model::json::{Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
-use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial};
+use crate::model::record::{CtrHead, Doc, ImageHead, Kind, PodHead, Row, Serial};
 use crate::model::runtime::{Setting, from_stored};
 use crate::model::status::pod_status;
 use crate::store::{Query, findings};
@@ -22,7 +22,7 @@ const CTR_COLUMNS: &str = "id\tname\tstatus\tpid\texit-code\tpod\timage\tmounted
 /// The columns of `table/pod`.
 const POD_COLUMNS: &str = "id\tname\tstatus\tcontainers\tcreated\n";
 /// The columns of `table/image`.
-const IMAGE_COLUMNS: &str = "id\tnames\tlayers\tsize\tcontainers\timported\tcreated\n";
+const IMAGE_COLUMNS: &str = "id\tnames\tlayers\tsize\tcontainers\tcreated\n";
 
 impl View {
     /// Everything of one kind at once: tab-separated, a header first, newest first.
@@ -182,10 +182,9 @@ fn pod_line(text: &mut String, head: &PodHead) {
 }
 
 fn image_line(text: &mut String, head: &ImageHead, names: &str, users: usize) {
-    let imported = rfc3339(head.made);
     let _ = writeln!(
         text,
-        "{}\t{}\t{}\t{}\t{users}\t{imported}\t{}",
+        "{}\t{}\t{}\t{}\t{users}\t{}",
         head.id(),
         cell(Some(names)),
         head.layers,

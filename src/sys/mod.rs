@@ -16,3 +16,4 @@ pub mod netns;
 pub mod process;
 pub mod rename;
 pub mod signal;
+pub mod walk;

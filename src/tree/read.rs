@@ -12,7 +12,7 @@ use super::{Result, Tree};
 use crate::engine::{Part, SCHEMA, View};
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
-use crate::model::record::{Doc, Kind, LayerHead};
+use crate::model::record::{Doc, Kind};
 use crate::model::runtime::Setting;
 use crate::model::status::pod_status;
 
@@ -163,20 +163,21 @@ impl Tree {
         Ok(match (shape, &object.head) {
             (Shape::Names, _) => view.tags_of(object.serial)?.into_iter().map(|(name, _)| line(&name)).collect(),
             (Shape::Size, Some(Head::Image(head))) => line(&head.size),
-            (Shape::Size, Some(Head::Layer(LayerHead { owner: Some(ctr), .. }))) => {
-                line(&self.engine.size_rw(view, *ctr)?)
-            }
-            (Shape::Size, Some(Head::Layer(head))) => line(&head.size),
-            (Shape::DiffId, Some(Head::Layer(LayerHead { diff_id: Some(diff_id), .. }))) => {
-                line(&Digest::from_bytes(*diff_id))
+            (Shape::Size, Some(Head::Layer(head))) => match head.owner {
+                Some(ctr) => line(&self.engine.size_rw(view, ctr)?),
+                None => line(&head.size),
+            },
+            (Shape::DiffId, Some(Head::Layer(head))) => {
+                head.diff_id.map_or_else(String::new, |diff_id| line(&Digest::from_bytes(diff_id)))
             }
             (Shape::SizeRootfs, Some(Head::Ctr(head))) => match head.rootfs.image().map(|image| view.image(image)) {
                 Some(image) => line(&image?.size),
                 None => String::new(),
             },
-            (Shape::LayerName, Some(Head::Layer(LayerHead { owner: Some(ctr), .. }))) => {
-                line(&format!("{}-layer", view.ctr_name(*ctr)?))
-            }
+            (Shape::LayerName, Some(Head::Layer(head))) => match head.owner {
+                Some(ctr) => line(&format!("{}-layer", view.ctr_name(ctr)?)),
+                None => String::new(),
+            },
             _ => String::new(),
         })
     }

@@ -11,6 +11,7 @@ mod bundle;
 mod coherence;
 mod documents;
 mod errnos;
+mod exporting;
 mod manual;
 mod model;
 mod mounting;
