@@ -63,9 +63,13 @@ pub fn resolv_conf(base: &str, config: &Map<String, Value>) -> Result<String, Re
     let mut rest: Vec<&str> = base.lines().collect();
     let mut lines = Vec::new();
     for (keywords, is_ours, ours) in parts {
-        let (theirs, others) = rest.into_iter().partition(|line| keywords.contains(&keyword(line)));
-        rest = others;
-        lines.extend(if is_ours { ours } else { <Vec<&str>>::into_iter(theirs).map(str::to_owned).collect() });
+        let theirs: Vec<&str>;
+        (theirs, rest) = rest.into_iter().partition(|line| keywords.contains(&keyword(line)));
+        if is_ours {
+            lines.extend(ours);
+        } else {
+            lines.extend(theirs.into_iter().map(str::to_owned));
+        }
     }
     lines.extend(rest.into_iter().map(str::to_owned));
     Ok(lines.into_iter().map(|line| line + "\n").collect())
