@@ -14,3 +14,4 @@ pub mod mounts;
 pub mod netns;
 pub mod unpack;
 pub mod usage;
+mod walk;

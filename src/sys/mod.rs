@@ -15,3 +15,4 @@ pub mod mounting;
 pub mod netns;
 pub mod process;
 pub mod signal;
+pub mod walk;
