@@ -77,6 +77,25 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path)
 }
 
+/// Opens a regular file below a directory for reading, by a path that no symlink is part of; EINVAL if
+/// it is of another kind.
+pub fn open_file_inside(directory: impl AsFd, path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    // A FIFO would wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let file: File = rustix::fs::openat2(directory, path, flags, Mode::empty(), how)?.into();
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// Makes durable all that was written to the filesystem of an open file (syncfs(2)).
+pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fd)?)
+}
+
 /// The path of an open file, as the kernel names it now.
 pub fn path_of(fd: impl AsFd) -> io::Result<PathBuf> {
     fs::read_link(proc_path("fd", &fd))

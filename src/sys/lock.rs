@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 
 /// A lock file that this process holds; dropped, the lock is free and the file empty.
 ///
@@ -83,6 +83,27 @@ impl SharedLock {
                 Ok(Err(text))
             }
             Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+/// A lock of the kind that fcntl(2) makes, shared with others who only read, until it is dropped.
+#[derive(Debug)]
+pub struct ReadLock {
+    _held: File,
+}
+
+impl ReadLock {
+    /// Waits for the lock of the file at `path`. As one of an open file (F_OFD_SETLKW) it does not end
+    /// when this process closes another copy of the file; those of processes heed it all the same.
+    pub fn wait(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut whole = libc::flock { l_type: libc::F_RDLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&mut whole)) {
+                Err(Errno::EINTR) => {}
+                done => return done.map(|_| Self { _held: file }).map_err(Into::into),
+            }
         }
     }
 }
