@@ -9,6 +9,7 @@ mod bad_input;
 mod basics;
 mod coherence;
 mod documents;
+mod driver_mounts;
 mod errnos;
 mod manual;
 mod model;
