@@ -10,6 +10,7 @@ mod basics;
 mod bundle;
 mod coherence;
 mod documents;
+mod driver_mounts;
 mod errnos;
 mod exporting;
 mod manual;

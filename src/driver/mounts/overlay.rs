@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{MAX_LAYERS, MountError};
@@ -34,12 +35,10 @@ impl Tier {
 
 fn takes_descriptors() -> Result<(), Refusal> {
     let layer = || NewFs::open("tmpfs")?.mount(Attributes::default());
-    let (upper_layer, lower_layer) = (layer()?, layer()?);
+    let layers = [layer()?, layer()?];
     let overlay = NewFs::open("overlay")?;
-    for layer in [upper_layer, lower_layer] {
-        let named = mounting::open(&mounting::proc_fd(layer.as_fd()));
-        let named = named.map_err(|error| Refusal::new("open", error))?;
-        overlay.directory("lowerdir+", named.as_fd())?;
+    for layer in &layers {
+        overlay.directory("lowerdir+", open(&mounting::proc_fd(layer.as_fd()))?.as_fd())?;
     }
     overlay.mount(Attributes::default()).map(drop)
 }
@@ -115,7 +114,8 @@ impl Overlay<'_> {
             let directory = open(path)?;
             match tier {
                 Tier::Descriptors => overlay.directory(option, directory.as_fd()),
-                // Paths of descriptors: short enough for any layer, and nothing in them to escape.
+                // As it is, if only for those who read mountinfo.
+                _ if is_plain(path) => overlay.string(option, path.as_os_str()),
                 _ => overlay.string(option, mounting::proc_fd(directory.as_fd()).as_os_str()),
             }
             .map_err(|refusal| Refusal { step: format!("{option}={}", path.display()), ..refusal })?;
@@ -141,30 +141,45 @@ impl Overlay<'_> {
         refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy)
     }
 
-    /// The options as mount(2) takes them; directories are called by the numbers of descriptors,
-    /// so that 500 fit into a page and nothing in them needs escapes.
+    /// The options as mount(2) takes them, with the directories' paths if those need no escapes and
+    /// fit; else directories are called by the numbers of descriptors, of which 500 fit into a page.
     fn text(&self) -> Result<(OsString, Vec<OwnedFd>), Refusal> {
-        let (mut text, mut held) = (String::new(), Vec::new());
+        /// Of a page, without the other options.
+        const ROOM: usize = 3000;
+        let length: usize = self.directories().map(|(option, path)| option.len() + path.as_os_str().len() + 2).sum();
+        let by_path = length <= ROOM && self.directories().all(|(_, path)| is_plain(path));
+        let (mut text, mut held) = (OsString::new(), Vec::new());
         for (option, path) in self.directories() {
-            let directory = open(path)?;
-            match (option, held.is_empty()) {
-                ("lowerdir+", true) => text.push_str("lowerdir="),
-                ("lowerdir+", false) => text.push(':'),
-                _ => text.push_str(&format!(",{option}=")),
+            match (option, text.is_empty()) {
+                ("lowerdir+", true) => text.push("lowerdir="),
+                ("lowerdir+", false) => text.push(":"),
+                _ => text.push(format!(",{option}=")),
             }
-            text.push_str(&directory.as_raw_fd().to_string());
+            let directory = open(path)?;
+            if by_path {
+                text.push(path);
+            } else {
+                text.push(directory.as_raw_fd().to_string());
+            }
             held.push(directory);
         }
         for (option, value) in self.options() {
             match value {
                 // A label has commas of its own; LSMs take the quotes off.
-                Some(label) if option == "context" => text.push_str(&format!(",{option}=\"{label}\"")),
-                Some(value) => text.push_str(&format!(",{option}={value}")),
-                None => text.push_str(&format!(",{option}")),
+                Some(label) if option == "context" => text.push(format!(",{option}=\"{label}\"")),
+                Some(value) => text.push(format!(",{option}={value}")),
+                None => text.push(format!(",{option}")),
             }
         }
-        Ok((text.into(), held))
+        Ok((text, held))
     }
+}
+
+/// Whether every kernel takes the path as it is: options of more than 255 bytes are refused, and each
+/// way of passing them gives another meaning to colon, comma or backslash.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    path.is_absolute() && bytes.len() <= 255 && !bytes.iter().any(|byte| b":,\\".contains(byte))
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Refusal> {

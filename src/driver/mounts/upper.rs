@@ -33,7 +33,7 @@ impl Upper<'_> {
         if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper) {
             return Ok(());
         }
-        Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper, overlay.source) })
+        Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper) })
     }
 
     /// Whether what it holds is from a volatile mount of an earlier boot.
@@ -127,15 +127,13 @@ fn accept_missing(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Where an overlay with this upper directory is mounted, as far as this mount namespace shows: by
-/// the directory's path, or by the source that we give, for older kernels show what they were told
-/// instead of a path.
-fn mounted_at(upper: &Path, source: &str) -> Option<PathBuf> {
-    let upper = upper.canonicalize().ok()?;
+/// Where an overlay with this upper directory is mounted, as far as mountinfo names it: newer kernels
+/// show the directory's true path, older ones what they were told.
+fn mounted_at(upper: &Path) -> Option<PathBuf> {
+    let true_path = upper.canonicalize().ok()?;
     let mut overlays = mountinfo::read().ok()?.into_iter().filter(|mount| mount.fs_type == "overlay");
-    let found = overlays.find(|mount| {
-        mount.source.as_os_str() == source || upper_of(&mount.super_options).is_some_and(|other| other == upper)
-    });
+    let found =
+        overlays.find(|mount| upper_of(&mount.super_options).is_some_and(|other| other == true_path || other == upper));
     Some(found?.mount_point)
 }
 
@@ -152,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_upper_directory_is_found_among_the_options() {
-        let options = "rw,lowerdir+=/l\0541,upperdir=/u\054p\040per,workdir=/w,index=off";
+        let options = r"rw,lowerdir+=/l\0541,upperdir=/u\054p\040per,workdir=/w,index=off";
         assert_eq!(upper_of(options).unwrap(), Path::new("/u,p per"));
         assert_eq!(upper_of("rw,lowerdir=/a:/b"), None);
     }
