@@ -4,6 +4,7 @@
 //! server -> keeper   Opened | Refused     once the store is open, or cannot be
 //! keeper -> server   Serve                once the mount is there
 //! server -> keeper   Serving              once the session is joined
+//! server -> keeper   Shown                once what containers have is mounted
 //! ```
 //!
 //! A keeper outlives the program it was started from: a server of a later version may be at the
@@ -54,6 +55,8 @@ pub enum FromServer {
     Refused(String),
     /// The session is joined: requests are answered from now on.
     Serving,
+    /// What is mounted shows in the tree; the first server of a connection says so.
+    Shown,
 }
 
 /// What the keeper says.

@@ -82,7 +82,7 @@ pub fn host_hosts() -> io::Result<String> {
 /// container would; what is no regular file is none.
 pub fn of_rootfs(rootfs: &Path, name: &str) -> Option<String> {
     let root = sys::beneath::directory(rootfs).ok()?;
-    let file = sys::beneath::file_in_root(&root, name.as_bytes()).ok()?;
+    let file = sys::beneath::file_in_root(&root, name.as_bytes()).ok()??;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())

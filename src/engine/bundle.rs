@@ -1,11 +1,12 @@
 //! What a runtime is given of a container, and what a container has written.
 
-use super::Engine;
-use super::Result;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+
 use super::view::View;
-use crate::driver::mounts::Part;
+use super::{Engine, Error, Result};
+use crate::driver::mounts::{Part, open_directory};
 use crate::driver::{run_files, usage};
-use crate::engine::Error;
 use crate::model::bundle::{Bundle, runtime_spec};
 use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
@@ -51,11 +52,12 @@ impl Engine {
     pub fn size_rw(&self, view: &View, ctr: Serial) -> Result<u64> {
         let id = view.snapshot().ctr(ctr)?.id();
         let upper = self.outside()?.dirs.upper(id).join("upper");
-        match usage::usage(&upper) {
-            Ok(usage) => Ok(usage.bytes),
+        let used = match open_directory(&upper) {
+            Ok(upper) => usage::usage(upper.as_fd()).map(|usage| usage.bytes),
             // It is made when the container is mounted first.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(Error::outside(error)),
-        }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        };
+        used.map_err(Error::outside)
     }
 }

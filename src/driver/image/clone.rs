@@ -88,7 +88,7 @@ impl Cloner<'_> {
         let pending = self.pending(&path, &pinned)?;
         let new = match walk.note().new.take() {
             Some(new) => new,
-            None => self.at(&path, beneath::directory_beneath(&self.root, parent(&path)))?,
+            None => self.at(&path, beneath::directory_beneath(&self.root, parent(&path)))?.ok_or_else(|| self.vanished(&path))?,
         };
         if pending.meta.kind == Kind::Directory {
             self.at(&path, beneath::make_directory(&new, &name))?;
