@@ -141,6 +141,12 @@ impl<Out, In> AsFd for Link<Out, In> {
 }
 
 impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
+    /// Another handle of the same end.
+    pub fn try_clone(&self) -> Result<Self, LinkError> {
+        let copy = self.as_fd().try_clone_to_owned().map_err(LinkError::Socket)?;
+        Ok(Self::from(copy))
+    }
+
     /// Sends one message.
     pub fn send(&self, message: &Out) -> Result<(), LinkError> {
         let bytes = postcard::to_allocvec(message).map_err(LinkError::Garbled)?;

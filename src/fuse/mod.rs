@@ -247,7 +247,7 @@ impl Filesystem for Adapter {
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (asker, name) = (asker(request), name.to_owned());
-        let remove = |adapter: &Adapter, patience, name: &OsStr, reply| {
+        let remove = move |adapter: &Adapter, patience, name: &OsStr, reply| {
             let result = name_text(name).and_then(|name| adapter.tree.rmdir(asker.origin, patience, parent.0, name));
             let shown = name.to_string_lossy();
             adapter.answer(asker, "rmdir", Place::In(parent.0, &shown), result, |result| empty(reply, result));
