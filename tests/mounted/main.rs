@@ -10,6 +10,7 @@ mod basics;
 mod coherence;
 mod documents;
 mod errnos;
+mod importing;
 mod manual;
 mod model;
 mod mounting;
