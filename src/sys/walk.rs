@@ -282,3 +282,9 @@ pub fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     };
     Ok(Some((begin, rustix::fs::seek(file, SeekFrom::Hole(begin))?)))
 }
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

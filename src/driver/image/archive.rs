@@ -51,7 +51,7 @@ impl Archive {
             let window = archive.window(at, wanted)?;
             wanted = WINDOW;
             match parser.parse(&window) {
-                // A tar file may end without its two blocks of zeros.
+                // A tar file may end without its two blocks of zeros, and umoci's do within a block.
                 Ok(ParseEvent::NeedData { .. }) if window.is_empty() => return Ok(archive),
                 Ok(ParseEvent::NeedData { min_bytes }) if at.saturating_add(min_bytes as u64) <= length => {
                     wanted = min_bytes;

@@ -88,7 +88,7 @@ impl Cloner<'_> {
         let pending = self.pending(&path, &pinned)?;
         let new = match walk.note().new.take() {
             Some(new) => new,
-            None => self.at(&path, beneath::directory_beneath(&self.root, parent(&path)))?.ok_or_else(|| self.vanished(&path))?,
+            None => self.at(&path, self.directory(parent(&path)))?,
         };
         if pending.meta.kind == Kind::Directory {
             self.at(&path, beneath::make_directory(&new, &name))?;
@@ -143,7 +143,7 @@ impl Cloner<'_> {
     fn copy(&mut self, path: &[u8], name: &[u8], new: &OwnedFd, pinned: &Pinned, of: &Pending) -> io::Result<()> {
         if of.meta.links > 1 {
             if let Some(first) = self.copied.get(&of.meta.identity) {
-                let dir = beneath::directory_beneath(&self.root, parent(first))?;
+                let dir = self.directory(parent(first))?;
                 return beneath::make_link(&dir, base(first), new, name);
             }
             self.copied.insert(of.meta.identity, path.to_vec());
@@ -169,7 +169,12 @@ impl Cloner<'_> {
     }
 
     fn finish_directory(&self, path: &[u8], of: &Pending) -> io::Result<()> {
-        self.dress(&beneath::directory_beneath(&self.root, path)?, of)
+        self.dress(&self.directory(path)?, of)
+    }
+
+    /// A directory of the new tree.
+    fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        beneath::directory_beneath(&self.root, path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Gives an entry its attributes, in an order in which none undoes another: chown(2) clears the

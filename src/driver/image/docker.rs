@@ -70,10 +70,12 @@ fn select(place: &str, list: &[Item], name: Option<&str>) -> Result<usize, Image
         Some(name) => format!("@{at}") == name || item.names().iter().any(|tag| is_called(tag, name)),
     };
     let found: Vec<usize> = list.iter().enumerate().filter(fits).map(|(at, _)| at).collect();
-    let names = || list.iter().enumerate().flat_map(|(at, item)| match item.names() {
-        [] => vec![format!("@{at}")],
-        names => names.to_vec(),
-    });
+    let names = || {
+        list.iter().enumerate().flat_map(|(at, item)| match item.names() {
+            [] => vec![format!("@{at}")],
+            names => names.to_vec(),
+        })
+    };
     let place = place.to_owned();
     match (&found[..], name) {
         ([only], _) => Ok(*only),

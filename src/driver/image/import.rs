@@ -83,7 +83,8 @@ pub fn import(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Imported, ImageError> {
-    let mut desk = Desk { staging, have: &have, options, watch, of: image.layers.len(), chain: None, below: Vec::new() };
+    let mut desk =
+        Desk { staging, have: &have, options, watch, of: image.layers.len(), chain: None, below: Vec::new() };
     let (mut layers, mut streams) = (Vec::new(), Vec::new());
     for (at, layer) in image.layers.iter().enumerate() {
         check(watch)?;
@@ -105,12 +106,7 @@ pub fn import(
         }
     };
     let text = |bytes, what| String::from_utf8(bytes).map_err(|error| ImageError::document(what, error));
-    Ok(Imported {
-        manifest: text(manifest, "manifest")?,
-        config: text(config, "config")?,
-        names: image.names,
-        layers,
-    })
+    Ok(Imported { manifest: text(manifest, "manifest")?, config: text(config, "config")?, names: image.names, layers })
 }
 
 /// Where the layers of one image are put one upon the other.
@@ -199,12 +195,7 @@ impl Desk<'_> {
         Ok((tree, unpacked))
     }
 
-    fn unpack(
-        &self,
-        stream: impl std::io::Read + Send,
-        tree: &Path,
-        claim: &Claim,
-    ) -> Result<Unpacked, UnpackError> {
+    fn unpack(&self, stream: impl std::io::Read + Send, tree: &Path, claim: &Claim) -> Result<Unpacked, UnpackError> {
         let options = unpack::Options {
             userxattr: self.options.userxattr,
             parents: &self.below,

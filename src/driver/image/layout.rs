@@ -85,12 +85,18 @@ fn whole_name(entry: &Descriptor) -> Option<String> {
 
 /// Whether `wanted` is a name, or all that follows a slash in it; `:latest` may be left out.
 pub(super) fn is_called(name: &str, wanted: &str) -> bool {
-    let ends = |whole: &str| whole.strip_suffix(wanted).is_some_and(|before| before.is_empty() || before.ends_with('/'));
+    let ends =
+        |whole: &str| whole.strip_suffix(wanted).is_some_and(|before| before.is_empty() || before.ends_with('/'));
     ends(name) || name.strip_suffix(":latest").is_some_and(ends)
 }
 
 /// Follows a descriptor through indexes to a manifest, its config and its layers.
-fn follow(files: &Files, entry: &Descriptor, names: Vec<String>, platform: Option<&Platform>) -> Result<Image, ImageError> {
+fn follow(
+    files: &Files,
+    entry: &Descriptor,
+    names: Vec<String>,
+    platform: Option<&Platform>,
+) -> Result<Image, ImageError> {
     let mut entry = entry.clone();
     for _ in 0..MAX_DEPTH {
         let bytes = document(files, &entry)?;
@@ -153,7 +159,8 @@ mod tests {
 
     fn entry(digit: char, notes: &str) -> Descriptor {
         let digest = digit.to_string().repeat(64);
-        let text = format!(r#"{{"mediaType": "m", "digest": "sha256:{digest}", "size": 1, "annotations": {{{notes}}}}}"#);
+        let text =
+            format!(r#"{{"mediaType": "m", "digest": "sha256:{digest}", "size": 1, "annotations": {{{notes}}}}}"#);
         serde_json::from_str(&text).unwrap()
     }
 

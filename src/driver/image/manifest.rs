@@ -175,9 +175,7 @@ impl Coding {
 
 /// The manifest of an image that came without one.
 pub(super) fn write_manifest(config: &[u8], layers: &[Described]) -> Vec<u8> {
-    let descriptor = |media_type: MediaType, digest: Digest, size: u64| {
-        json!({"mediaType": media_type.as_ref(), "digest": digest.to_string(), "size": size})
-    };
+    let descriptor = |media_type: MediaType, digest: Digest, size: u64| json!({"mediaType": media_type.as_ref(), "digest": digest.to_string(), "size": size});
     let layers: Vec<Value> =
         layers.iter().map(|layer| descriptor(layer.coding.media_type(), layer.digest, layer.size)).collect();
     json!({

@@ -25,7 +25,6 @@ use super::layout::is_called;
 use super::manifest;
 use super::platform::Platform;
 use super::{Content, Documents, Image, Layer};
-use crate::driver::hash;
 use crate::model::digest::Digest;
 use crate::sys::host;
 use crate::sys::lock::ReadLock;
@@ -328,9 +327,12 @@ mod tests {
     #[test]
     fn layers_come_base_first() {
         let rows: Vec<LayerRow> =
-            serde_json::from_str(r#"[{"id": "l2", "parent": "l1"}, {"id": "l1"}, {"id": "l3", "parent": "l3"}]"#).unwrap();
+            serde_json::from_str(r#"[{"id": "l2", "parent": "l1"}, {"id": "l1"}, {"id": "l3", "parent": "l3"}]"#)
+                .unwrap();
         let mut image = images().remove(0);
-        let ids = |image| chain("p", image, &rows).unwrap().iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        let ids = |image: &ImageRow| -> Vec<String> {
+            chain("p", image, &rows).unwrap().iter().map(|row| row.id.clone()).collect()
+        };
         assert_eq!(ids(&image), ["l1", "l2"]);
         image.layer = None;
         assert!(ids(&image).is_empty());

@@ -8,8 +8,7 @@ use super::error::ImageError;
 /// The word for standard input.
 const STANDARD_INPUT: &str = "-";
 /// What a source may begin with, for people.
-const KINDS: &str =
-    "a source is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:ROOTFS or containers-storage:[ROOT/]NAME";
+const KINDS: &str = "a source is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:ROOTFS or containers-storage:[ROOT/]NAME";
 
 /// Where an image comes from. As in skopeo's words, the first colon ends a path that a tag may follow.
 #[derive(Debug, Clone, PartialEq, Eq)]

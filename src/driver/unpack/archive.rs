@@ -145,8 +145,7 @@ impl<R: BufRead> Archive<R> {
     /// The next entry; what is left of the current one's content is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
         self.copy(self.content, |_| Ok::<(), UnpackError>(()))?;
-        self.content = mem::take(&mut self.padding);
-        self.copy(self.content, |_| Ok::<(), UnpackError>(()))?;
+        self.skip_padding();
         let last = self.last.take();
         match self.header() {
             Ok(Some((entry, content))) => {
@@ -157,6 +156,20 @@ impl<R: BufRead> Archive<R> {
             }
             Ok(None) => Ok(None),
             Err(reason) => Err(UnpackError::Tar { after: last, reason }),
+        }
+    }
+
+    /// Goes on to the next block. The last one need not be filled up: umoci ends its streams behind the
+    /// last byte of the last file, and Go's archive/tar reads them.
+    fn skip_padding(&mut self) {
+        let mut length = mem::take(&mut self.padding);
+        while length > 0 {
+            let taken = self.input.peek().unwrap_or_default().len().min(length as usize);
+            if taken == 0 {
+                return;
+            }
+            self.input.consume(taken);
+            length -= taken as u64;
         }
     }
 
