@@ -299,7 +299,13 @@ pub fn mount_by_options(
         nix::mount::mount(Some(source), MOUNTPOINT, Some(fs_type), MsFlags::empty(), Some(text.as_os_str()))
             .map_err(|errno| Refusal::new("mount", errno))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        rustix::mount::open_tree(CWD, MOUNTPOINT, flags).map_err(|errno| Refusal::new("open_tree", errno))
+        let copy = rustix::mount::open_tree(CWD, MOUNTPOINT, flags).map_err(|errno| Refusal::new("open_tree", errno));
+        // Else these would last until the namespace is gone, which is after the thread was joined:
+        // the mount, and copies of all others. A user namespace may have locked "/".
+        for mounted in [MOUNTPOINT, "/"] {
+            let _ = nix::mount::umount2(mounted, MntFlags::MNT_DETACH);
+        }
+        copy
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, mount);

@@ -190,7 +190,7 @@ impl Mounts {
                 };
                 overlay.check()?;
                 let directories = Upper { upper, work };
-                directories.check_unused(self.tier, &overlay)?;
+                directories.check_unused(self.tier, &overlay, &self.primaries.join("trial"))?;
                 directories.guard(volatile, &mut undo)?;
                 directories.make(&lowers[0], &mut undo)?;
                 overlay.mount(self.tier)?
@@ -317,10 +317,11 @@ pub fn lazily_unmount(path: &Path) -> io::Result<()> {
 
 /// rmdir(2) and nothing more: should an unmount have failed, no file of a container is lost.
 fn remove_directory(path: &Path) -> Result<(), MountError> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(MountError::step("remove", path)(error)),
-        _ => Ok(()),
-    }
+    accept_missing(fs::remove_dir(path)).map_err(MountError::step("remove", path))
+}
+
+fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Whether files can be given this SELinux label: kernels without SELinux refuse the option.

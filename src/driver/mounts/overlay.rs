@@ -1,12 +1,13 @@
 //! Overlays, detached: the same options in each of the ways that kernels have learned to take them.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{MAX_LAYERS, MountError};
+use super::{MAX_LAYERS, MountError, accept_missing};
 use crate::sys::mounting::{self, Attributes, NewFs, Refusal};
 
 /// How this kernel takes the directories of an overlay.
@@ -131,14 +132,29 @@ impl Overlay<'_> {
 
     /// Whether any overlay, in any mount namespace, writes to this upper directory.
     ///
-    /// A second one would be made without a word and corrupt both. So the kernel is asked, with
-    /// index=on, for an overlay that cannot be, with the upper as its work directory: EBUSY comes
-    /// from ovl_get_upper(), before ovl_get_workdir() says EINVAL, and neither writes anything.
-    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path) -> bool {
-        let lowers = &self.lowers[..1];
-        let impossible = Overlay { lowers, upper: Some((upper, upper)), exclusive: true, volatile: false, ..*self };
-        let refusal = impossible.try_mount(tier).err();
-        refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy)
+    /// A second one would be made without a word and corrupt both. So the kernel is asked for one
+    /// that nobody sees, with index=on: it then refuses (EBUSY) what is another's upper directory.
+    /// `scratch` is a directory that is not there before or after.
+    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path, scratch: &Path) -> Result<bool, MountError> {
+        let trial = Overlay { source: "ctrfs-trial", volatile: true, exclusive: true, ..*self };
+        let refusal = if self.userxattr {
+            // That the upper is its own work directory is refused, too, and said in the kernel's log,
+            // but after EBUSY (ovl_get_upper(), ovl_get_workdir()); nothing is written.
+            Overlay { lowers: &self.lowers[..1], upper: Some((upper, upper)), ..trial }.try_mount(tier).err()
+        } else {
+            // As a layer (ovl_get_layers()): quiet, but index=on then takes a privilege over the host.
+            let clear = || accept_missing(fs::remove_dir_all(scratch)).map_err(MountError::step("remove", scratch));
+            clear()?;
+            let [new, work] = ["upper", "work"].map(|name| scratch.join(name));
+            for directory in [&new, &work] {
+                fs::create_dir_all(directory).map_err(MountError::step("make", directory))?;
+            }
+            let lowers = [upper.to_owned()];
+            let refusal = Overlay { lowers: &lowers, upper: Some((&new, &work)), ..trial }.try_mount(tier).err();
+            clear()?;
+            refusal
+        };
+        Ok(refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy))
     }
 
     /// The options as mount(2) takes them, with the directories' paths if those need no escapes and

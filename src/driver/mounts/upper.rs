@@ -10,14 +10,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Overlay, Tier};
 use super::undo::Undo;
-use super::{MountError, Volatile};
+use super::{MountError, Volatile, accept_missing};
 use crate::sys::{host, mountinfo, mounting};
 
 /// The directories of one overlay that writes.
@@ -29,8 +29,8 @@ pub(super) struct Upper<'a> {
 
 impl Upper<'_> {
     /// Refuses if an overlay has it; `overlay` is the one that is to have it.
-    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>) -> Result<(), MountError> {
-        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper) {
+    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>, scratch: &Path) -> Result<(), MountError> {
+        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper, scratch)? {
             return Ok(());
         }
         Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper) })
@@ -121,10 +121,6 @@ impl Upper<'_> {
     fn boot_file(&self) -> PathBuf {
         self.work.with_file_name("volatile-boot")
     }
-}
-
-fn accept_missing(result: io::Result<()>) -> io::Result<()> {
-    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Where an overlay with this upper directory is mounted, as far as mountinfo names it: newer kernels

@@ -86,7 +86,7 @@ fn a_directory_of_a_layer_can_be_removed_and_made_again() {
 }
 
 #[test]
-fn the_root_is_like_that_of_the_topmost_layer() {
+fn an_overlay_has_the_attributes_of_its_topmost_layer() {
     for tier in tiers() {
         let host = Host::with_tier(tier);
         let layers = host.layers(2);
