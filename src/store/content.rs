@@ -145,7 +145,7 @@ pub trait Contents: Query + Sized {
 impl<Q: Query> Contents for Q {}
 
 /// Names with their serials.
-pub type Entries = Vec<(String, Serial)>;
+pub(super) type Entries = Vec<(String, Serial)>;
 
 fn below(table: &impl ReadableTable<&'static str, u64>, dir: &str) -> Result<Entries> {
     let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };

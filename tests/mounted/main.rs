@@ -20,5 +20,4 @@ mod mounting;
 mod permissions;
 mod shells;
 mod unmounting;
-mod unpacking;
 mod verbs;
