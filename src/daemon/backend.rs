@@ -110,7 +110,7 @@ impl Backend {
             files: RunFiles::open(&connection.run_root).map_err(BackendError::Directories)?,
             tree: views::Tree { mountpoint: connection.mountpoint, fs_type: FS_TYPE, source: self.store.clone() },
         };
-        let generation = self.engine.boot(&boot, outside).map_err(BackendError::Engine)?;
+        let generation = self.engine.boot(&boot, Some(outside)).map_err(BackendError::Engine)?;
         let untold = self.engine.untold().map_err(BackendError::Engine)?;
         let setup = Setup {
             generation,

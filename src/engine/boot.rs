@@ -122,13 +122,14 @@ impl Engine {
     }
 
     /// Begins to serve: resets what a reboot voids, and takes over the answers that an earlier server
-    /// of the same connection kept. Returns this server's generation.
+    /// of the same connection kept. Without `outside` nothing is ever mounted. Returns this server's
+    /// generation.
     ///
     /// # Errors
     /// What the store says.
-    pub fn boot(&mut self, boot: &Boot, outside: Outside) -> Result<u64> {
+    pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
-        self.outside = Some(Arc::new(outside));
+        self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
         self.store.update(move |update| {
             if update.boot_id()? != boot.boot_id {

@@ -7,14 +7,14 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::create::{rendered, stamp};
 use super::images::layer_paths;
 use super::view::View;
 use super::{Engine, Error, Origin, Outside, Result, World};
 use crate::driver::deadline::within;
-use crate::driver::mounts::{Rootfs as Source, Shm, Taken, Volatile, lazily_unmount};
+use crate::driver::mounts::{MountError, Rootfs as Source, Shm, Taken, Volatile, lazily_unmount};
 use crate::driver::run_files::{host_hosts, host_resolv_conf};
 use crate::model::container;
 use crate::model::error::Refusal;
@@ -240,7 +240,7 @@ impl Engine {
                     volatile: is_volatile.then_some(Volatile { boot_id: &boot_id, trash: &trash }),
                     label: text(config, "MountLabel"),
                 };
-                Ok(outside.mounts.rootfs(head.id(), &source)?)
+                Ok(mounted_once_free(|| outside.mounts.rootfs(head.id(), &source))?)
             }
         }
     }
@@ -259,6 +259,22 @@ impl Engine {
         }
         end_later(outside.mounts.take(id)?);
         outside.files.remove(id).map_err(Error::outside)
+    }
+}
+
+/// Mounts once the last overlay on the same upper directory has ended: it ends by itself soon after it
+/// was unmounted, or after the last process of its container.
+fn mounted_once_free(
+    mut mount: impl FnMut() -> std::result::Result<(), MountError>,
+) -> std::result::Result<(), MountError> {
+    let since = Instant::now();
+    loop {
+        match mount() {
+            Err(MountError::InUse { mounted_at: None, .. }) if since.elapsed() < DEADLINE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
     }
 }
 

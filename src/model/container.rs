@@ -334,10 +334,10 @@ mod tests {
 
     #[test]
     fn states_are_kept_in_words() {
-        let state = accept_state(object(r#"{"state":3,"mounted":false,"pid":7}"#)).unwrap();
+        let state = accept_state(&Map::new(), object(r#"{"state":3,"mounted":false,"pid":7}"#)).unwrap();
         assert_eq!(Value::from(state).to_string(), r#"{"state":"running","pid":7}"#);
-        assert!(accept_state(object(r#"{"mounted":true}"#)).is_err());
-        assert!(accept_state(object(r#"{"state":"up"}"#)).is_err());
+        assert!(accept_state(&Map::new(), object(r#"{"mounted":true}"#)).is_err());
+        assert!(accept_state(&Map::new(), object(r#"{"state":"up"}"#)).is_err());
         let state = reset_state(&object(r#"{"state":"running","pid":7,"exitCode":3,"netns":"/x"}"#));
         assert_eq!(Value::from(state).to_string(), r#"{"state":"configured","exitCode":3}"#);
     }

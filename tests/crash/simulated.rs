@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use ctrfs::engine::{Boot, Edit, Engine, Error, Order, Origin, StoreError, World};
+use ctrfs::engine::{Patience, Boot, Edit, Engine, Error, Order, Origin, StoreError, World};
 use ctrfs::model::error::Refusal;
 use ctrfs::model::record::{Answer, Doc, Kind, Moment};
 use ctrfs::store::{self, OpenError, Store};
@@ -212,7 +212,7 @@ const SCRIPT: &[Step] = &[
     |e, o| e.rename(o, None, "z".into(), "b".into(), true).map(drop),
     |e, o| e.carry_out(o, vec![Order::Ctrs((0..20).map(|n| format!("c{n}")).collect())]).map(drop),
     |e, o| edit(e, o, "z", Doc::Config, json!({"labels": null})),
-    |e, o| e.remove_named(o, Kind::Ctr, "z".into()).map(drop),
+    |e, o| e.remove(o, Kind::Ctr, "z".into(), Patience::None).map(drop),
 ];
 
 /// All that a store says, as text.
@@ -237,7 +237,7 @@ fn everything(engine: &Engine) -> Result<String, Error> {
 fn run(engine: &mut Engine, mut look: impl FnMut(&Engine)) -> (usize, Result<(), Error>) {
     TICKS.set(0);
     let boot = Boot { boot_id: "boot".into(), connection: 1 };
-    if let Err(error) = engine.boot(&boot) {
+    if let Err(error) = engine.boot(&boot, None) {
         return (0, Err(error));
     }
     look(engine);
@@ -278,7 +278,7 @@ fn a_death_at_any_operation_leaves_what_was_acknowledged() {
             });
             let engine = Disk::of(&image, None).engine();
             let mut engine = engine.unwrap_or_else(|error| panic!("operation {at}, {mode}: {error}"));
-            engine.boot(&Boot { boot_id: "boot".into(), connection: 1 }).unwrap();
+            engine.boot(&Boot { boot_id: "boot".into(), connection: 1 }, None).unwrap();
             let found = everything(&engine).unwrap();
             // The step under way may have been the first that nobody was told of.
             let allowed = &said[acknowledged.saturating_sub(1)..said.len().min(acknowledged + 1)];
@@ -317,12 +317,12 @@ fn a_failure_at_any_operation_is_got_over() {
 fn a_request_sent_again_after_a_death_is_answered_not_done_again() {
     let disk = Disk::of(&new_store(), None);
     let mut engine = disk.engine().unwrap();
-    engine.boot(&Boot { boot_id: "boot".into(), connection: 1 }).unwrap();
+    engine.boot(&Boot { boot_id: "boot".into(), connection: 1 }, None).unwrap();
     let origin = Origin { unique: 2, resent: false };
     let first = engine.create(origin, Kind::Ctr, vec![document(json!({"name": "a"}))]).unwrap();
     let again = |connection| {
         let mut engine = Disk::of(&disk.after_death(|| true), None).engine().unwrap();
-        engine.boot(&Boot { boot_id: "boot".into(), connection }).unwrap();
+        engine.boot(&Boot { boot_id: "boot".into(), connection }, None).unwrap();
         engine.create(Origin { resent: true, ..origin }, Kind::Ctr, vec![document(json!({"name": "a"}))])
     };
     assert_eq!(again(1).unwrap().answer, first.answer);

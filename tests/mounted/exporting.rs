@@ -8,8 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use ctrfs::driver::export::{Marks, Names, Warning, changes, write_layer, write_tree};
+use ctrfs::driver::export::{
+    CommitError, Marks, Names, Sources, Warning, changes, unpack_layer, write_layer, write_tree,
+};
+use ctrfs::driver::hash::digest;
 use ctrfs::driver::usage::usage;
 
 use crate::support::{Scratch, succeed, text};
@@ -23,6 +27,10 @@ fn run(command: &str, arguments: &[&OsStr]) -> String {
 /// Runs a script in a directory.
 fn sh(dir: &Path, script: &str) -> String {
     text(&succeed(Command::new("sh").args(["-euc", script]).current_dir(dir).env("LC_ALL", "C")))
+}
+
+fn open_dir(dir: &Path) -> File {
+    File::open(dir).unwrap()
 }
 
 fn tar_of(root: &Path) -> (Vec<u8>, Vec<Warning>) {
@@ -77,6 +85,12 @@ impl Stack {
         command.args(["-t", "overlay", "test", "-o", options]).arg(&at).current_dir(self.scratch.path());
         succeed(&mut command);
         self.mounted.push(at);
+    }
+
+    /// Shows other layers at `lowers`.
+    fn remount_lowers(&mut self, layers: &str) {
+        succeed(Command::new("umount").arg("-l").arg(self.mounted.pop().unwrap()));
+        self.mount("lowers", &format!("lowerdir={layers}"));
     }
 
     fn changes(&self) -> Vec<String> {
@@ -212,6 +226,46 @@ fn a_layer_upon_its_lowers_is_the_merged_tree() {
     let (merged, applied) = (tar_of(&stack.path("merged")).0, tar_of(&applied).0);
     assert_eq!(listed(&applied), listed(&merged));
     assert_eq!(applied, merged);
+}
+
+#[test]
+fn a_committed_layer_upon_its_lowers_is_the_merged_tree() {
+    let mut stack = Stack::new([BASE, SECOND]);
+    stack.change(&format!(
+        "{CHANGE}; touch -d '1969-12-31 23:59:59.5Z' etc/new; cp /bin/true new; setcap cap_chown+ep new/true"
+    ));
+    let committed = stack.path("committed");
+    fs::create_dir(&committed).unwrap();
+    let open = |name: &str| File::open(stack.path(name)).unwrap();
+    let (upper, lowers) = (open("upper"), open("lowers"));
+    let sources = Sources {
+        upper: upper.as_fd(),
+        lowers: lowers.as_fd(),
+        parents: &[open("second").into(), open("base").into()],
+        marks: ROOT,
+        devices: true,
+    };
+    let made = unpack_layer(&sources, &committed, &|| false, &mut |warning| panic!("{warning}")).unwrap();
+    let (layer, _) = stack.layer();
+    assert_eq!((made.diff_id, made.blob_size), (digest(&layer), layer.len() as u64));
+    let (merged, _) = tar_of(&stack.path("merged"));
+    stack.remount_lowers("committed:second:base");
+    assert!(tar_of(&stack.path("lowers")).0 == merged, "the new image has other files");
+    assert_eq!(usage(open_dir(&committed).as_fd()).unwrap().bytes, made.size);
+}
+
+#[test]
+fn a_commit_that_is_called_off_ends() {
+    let mut stack = Stack::new([BASE, SECOND]);
+    stack.change("head -c 40M /dev/urandom > big");
+    let committed = stack.path("committed");
+    fs::create_dir(&committed).unwrap();
+    let (upper, lowers) = (open_dir(&stack.path("upper")), open_dir(&stack.path("lowers")));
+    let sources = Sources { upper: upper.as_fd(), lowers: lowers.as_fd(), parents: &[], marks: ROOT, devices: true };
+    let asked = AtomicU32::new(0);
+    let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) > 2;
+    let failed = unpack_layer(&sources, &committed, &is_cancelled, &mut |_| ()).unwrap_err();
+    assert!(matches!(failed, CommitError::Cancelled), "{failed}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use super::tree::Kind;
 use crate::daemon::offline::OfflineError;
+use crate::driver::export::{CommitError, ExportError};
+use crate::driver::mounts::MountError;
 use crate::sys::errno::say;
 
 /// Why a verb failed.
@@ -42,6 +44,28 @@ pub(crate) enum Error {
     TableShape { table: &'static str, line: usize },
     /// A table has no column of this name.
     NoColumn { table: &'static str, column: String, columns: Vec<String> },
+    /// The container has no root filesystem.
+    NoRootfs { what: String },
+    /// The container's files are a plain directory, with nothing below.
+    NoLayers { what: String, rootfs: PathBuf },
+    /// The container has no layer of its own yet.
+    NeverMounted { what: String },
+    /// A document of the tree is no JSON.
+    Document(String),
+    /// The image's layers cannot be seen together.
+    Layers(MountError),
+    /// Files cannot be read, or not compared.
+    Export(ExportError),
+    /// No image can be made of them.
+    Commit(CommitError),
+    /// An archive would go to a terminal.
+    Terminal,
+    /// The file cannot be written.
+    File { path: PathBuf, cause: io::Error },
+    /// Signals cannot be waited for.
+    Signals(io::Error),
+    /// A signal came; what was begun has been removed.
+    Interrupted,
     /// The directory cannot be looked at.
     Directory { dir: PathBuf, cause: io::Error },
     /// The store cannot be made or opened.
@@ -101,6 +125,21 @@ impl fmt::Display for Error {
             Error::NoColumn { table, column, columns } => {
                 write!(f, "{table} has no column {column:?}; it has {}", columns.join(", "))
             }
+            Error::NoRootfs { what } => write!(f, "{what}: it has neither an image nor a rootfs"),
+            Error::NoLayers { what, rootfs } => {
+                write!(f, "{what}: it has no image, its files are those of {}", rootfs.display())
+            }
+            Error::NeverMounted { what } => {
+                write!(f, "{what}: it was never mounted, so that it has nothing but its image")
+            }
+            Error::Document(entry) => write!(f, "{entry}: not JSON"),
+            Error::Layers(cause) => cause.fmt(f),
+            Error::Export(cause) => cause.fmt(f),
+            Error::Commit(cause) => cause.fmt(f),
+            Error::Terminal => f.write_str("no archive is written to a terminal; name a file, or redirect the output"),
+            Error::File { path, cause } => write!(f, "{}: {}", path.display(), say(cause)),
+            Error::Signals(cause) => write!(f, "signals: {}", say(cause)),
+            Error::Interrupted => f.write_str("interrupted; nothing was made"),
             Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), say(cause)),
             Error::Store(cause) => cause.fmt(f),
             Error::Output(cause) => write!(f, "standard output: {}", say(cause)),

@@ -8,12 +8,18 @@ use clap::Subcommand;
 use error::Error;
 
 mod check;
+mod commit;
 mod create;
+mod diff;
 mod error;
+mod export;
 mod init;
+mod interruption;
+mod new_file;
 mod ps;
 mod refusals;
 mod rm;
+mod rootfs;
 mod table;
 mod time;
 mod tree;
@@ -34,6 +40,18 @@ pub(crate) enum Verb {
     Rm(rm::Rm),
     /// List containers, or pods
     Ps(ps::Ps),
+    /// List what a container changed in its image's files
+    ///
+    /// A line for each path: A for added, C for changed, D for deleted.
+    Diff(diff::Diff),
+    /// Write a container's files as a tar archive
+    ///
+    /// The archive holds what the container sees, its image's files and its own.
+    Export(export::Export),
+    /// Make a new image from a container's image and what the container wrote
+    ///
+    /// Prints the image's ID.
+    Commit(commit::Commit),
     /// Check that a store is sound, mounted or not
     ///
     /// Prints "ok", or one line for each finding and exits 1.
@@ -48,6 +66,9 @@ impl Verb {
             Verb::Create(create) => create.run(),
             Verb::Rm(rm) => rm.run(),
             Verb::Ps(ps) => ps.run(),
+            Verb::Diff(diff) => diff.run(),
+            Verb::Export(export) => export.run(),
+            Verb::Commit(commit) => commit.run(),
             Verb::Check(check) => check.run(),
         };
         outcome.unwrap_or_else(|error| {
@@ -60,6 +81,11 @@ impl Verb {
 /// Tells a failure on standard error, if anybody listens there.
 fn report(error: &Error) {
     let _ = writeln!(io::stderr(), "ctrfs: {error}");
+}
+
+/// Tells what was left out or is not as it was, if anybody listens.
+fn warn(warning: &impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "ctrfs: warning: {warning}");
 }
 
 /// Prints to standard output. A reader that has gone (`ctrfs ps | head -1`) wants no more: no error.

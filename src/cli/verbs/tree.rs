@@ -74,6 +74,32 @@ impl Tree {
         Ok(of_source(&mounts, store).map(|root| Tree { root }))
     }
 
+    /// The store's directory.
+    pub(crate) fn store(&self) -> Result<PathBuf, Error> {
+        let mount = mountinfo::mounted_at(&self.root).map_err(Error::Mounts)?;
+        Ok(mount.ok_or_else(|| Error::NotATree(self.root.clone()))?.source)
+    }
+
+    /// The full ID that `name` is, or is the exact name of.
+    pub(crate) fn resolve(&self, kind: Kind, name: &str, what: &str) -> Result<String, Error> {
+        if is_id(name) {
+            return Ok(name.to_owned());
+        }
+        if !is_one_component(name) {
+            return Err(Error::BadName(name.to_owned()));
+        }
+        let no_such = || Error::NoSuch { what: what.to_owned(), kind };
+        let target = match self.call(what, |root| fs::read_link(root.join("name").join(name))) {
+            Err(error) if error.is_gone() => return Err(no_such()),
+            target => target?,
+        };
+        match object(&target) {
+            Some((found, id)) if found == kind => Ok(id),
+            Some((is, _)) => Err(Error::OtherKind { name: name.to_owned(), is }),
+            None => Err(no_such()),
+        }
+    }
+
     /// Calls `action` with the tree's root; its failure is told with the reason in `refusals`.
     pub(crate) fn call<T>(&self, what: &str, action: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, Error> {
         let since = SystemTime::now();
@@ -103,6 +129,23 @@ impl Tree {
             rest.and(read).map(drop)
         })
     }
+}
+
+/// The object that an entry of `name/` leads to, `../ctr/<id>`.
+fn object(target: &Path) -> Option<(Kind, String)> {
+    let id = target.file_name()?.to_str()?;
+    let directory = target.parent()?.file_name()?.to_str()?;
+    let kind = [Kind::Container, Kind::Pod].into_iter().find(|kind| kind.directory() == directory)?;
+    Some((kind, id.to_owned()))
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a path made with `name` stays in its directory.
+fn is_one_component(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && PathBuf::from(name).file_name() == Some(name.as_ref())
 }
 
 fn is_absent(cause: &io::Error) -> bool {
@@ -184,5 +227,28 @@ mod tests {
         let mounts = [mount("/a", "ext4", "/s"), mount("/b", FS_TYPE, "/s")];
         assert_eq!(of_source(&mounts, Path::new("/s")), Some("/b".into()));
         assert_eq!(of_source(&mounts, Path::new("/t")), None);
+    }
+
+    #[test]
+    fn a_name_s_link_says_what_it_is() {
+        assert_eq!(object(Path::new("../ctr/0a")), Some((Kind::Container, "0a".into())));
+        assert_eq!(object(Path::new("../pod/0a")), Some((Kind::Pod, "0a".into())));
+        assert_eq!(object(Path::new("../image/0a")), None);
+        assert_eq!(object(Path::new("0a")), None);
+    }
+
+    #[test]
+    fn ids_are_full() {
+        assert!(is_id(&"0f".repeat(32)));
+        assert!(!is_id(&"0F".repeat(32)));
+        assert!(!is_id("0f0f0f"));
+    }
+
+    #[test]
+    fn no_name_leaves_its_directory() {
+        assert!(is_one_component("web"));
+        for wrong in ["", ".", "..", "/", "a/b", "../a", "a/", "a/."] {
+            assert!(!is_one_component(wrong), "{wrong}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! a tree             -> write_tree  ─┐
 //! an upper + lowers  -> write_layer ─┴─> archive -> header     bytes: the same for the same tree
 //!                    -> changes     ───> A, C, D
+//!                    -> commit      ───> write_layer | unpack, the image's documents continued
 //! ```
 //!
 //! Nothing is written to a tree, and nothing is mounted here: trees come as descriptors, the lowers
@@ -12,6 +13,7 @@
 
 mod archive;
 mod changes;
+mod commit;
 mod header;
 mod layer;
 mod tree;
@@ -21,6 +23,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use changes::{Change, ChangeKind, changes};
+pub use commit::{Author, CommitError, Documents, Sources, documents, unpack_layer};
 pub use layer::write_layer;
 pub use tree::{Names, write_tree};
 

@@ -1,0 +1,121 @@
+//! Where the files of a container lie, read from the tree.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::error::Error;
+use super::tree::{Kind, Tree};
+use crate::driver::export::Marks;
+use crate::driver::mounts;
+use crate::sys::host;
+
+/// A container and what its root filesystem is made of.
+#[derive(Debug)]
+pub(super) struct Container {
+    /// Its full ID.
+    pub(super) id: String,
+    /// What its files are.
+    pub(super) files: Files,
+}
+
+/// What a container's files are.
+#[derive(Debug)]
+pub(super) enum Files {
+    /// A directory of somebody else's.
+    Plain(PathBuf),
+    /// Layers of an image, with or without one that it writes to.
+    Layers(Layers),
+}
+
+/// The layers under a container.
+#[derive(Debug)]
+pub(super) struct Layers {
+    /// The image's ID.
+    pub(super) image: String,
+    /// The image's layers: their IDs, topmost first.
+    pub(super) ids: Vec<String>,
+    /// Their trees.
+    pub(super) lowers: Vec<PathBuf>,
+    /// What the container wrote, if it was ever mounted.
+    pub(super) upper: Option<PathBuf>,
+}
+
+impl Container {
+    /// Finds a container by its ID, its name or a prefix.
+    pub(super) fn find(tree: &Tree, word: &str, what: &str) -> Result<Container, Error> {
+        let id = tree.resolve(Kind::Container, word, what)?;
+        let entry = format!("ctr/{id}/config");
+        let config = tree.read(&entry)?;
+        let config: Value = serde_json::from_str(&config).map_err(|_| Error::Document(entry))?;
+        let text = |key: &str| config[key].as_str().filter(|text| !text.is_empty());
+        let files = match (text("rootfsImageID"), text("rootfs")) {
+            (Some(image), _) => Files::Layers(Layers::find(tree, &id, image)?),
+            (None, Some(rootfs)) => Files::Plain(rootfs.into()),
+            (None, None) => return Err(Error::NoRootfs { what: what.to_owned() }),
+        };
+        Ok(Container { id, files })
+    }
+
+    /// Its layers; a container without an image has nothing to compare with.
+    pub(super) fn into_layers(self, what: &str) -> Result<Layers, Error> {
+        match self.files {
+            Files::Layers(layers) => Ok(layers),
+            Files::Plain(rootfs) => Err(Error::NoLayers { what: what.to_owned(), rootfs }),
+        }
+    }
+}
+
+impl Layers {
+    fn find(tree: &Tree, id: &str, image: &str) -> Result<Layers, Error> {
+        let image = image.strip_prefix("sha256:").unwrap_or(image);
+        let store = tree.store()?;
+        let mut numbered = tree.call(&format!("list the layers of image {image}"), |root| {
+            let entries = fs::read_dir(root.join("image").join(image).join("layers"))?;
+            entries.map(|entry| numbered_layer(&entry?.path())).collect::<io::Result<Vec<(u32, String)>>>()
+        })?;
+        numbered.sort_unstable_by(|one, other| other.cmp(one));
+        let ids: Vec<String> = numbered.into_iter().map(|(_, id)| id).collect();
+        let lowers = ids.iter().map(|id| store.join("layers").join(id).join("fs")).collect();
+        let upper = store.join("ctr").join(id).join("upper");
+        let upper = match fs::metadata(&upper) {
+            Ok(_) => Some(upper),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => return Err(Error::Directory { dir: upper, cause }),
+        };
+        Ok(Layers { image: image.to_owned(), ids, lowers, upper })
+    }
+
+    /// The image's layers as one tree, mounted nowhere.
+    pub(super) fn lowers_view(&self) -> Result<OwnedFd, Error> {
+        mounts::lowers_view(&self.lowers, marks().userxattr).map_err(Error::Layers)
+    }
+
+    /// The image's layers and what the container wrote as one tree, mounted nowhere. Nothing can be
+    /// written to it, so that the upper counts as one more lower.
+    pub(super) fn whole_view(&self) -> Result<OwnedFd, Error> {
+        let layers: Vec<PathBuf> = self.upper.iter().chain(&self.lowers).cloned().collect();
+        mounts::lowers_view(&layers, marks().userxattr).map_err(Error::Layers)
+    }
+}
+
+/// An entry of `layers/`: its number, and the ID of the layer that it leads to.
+fn numbered_layer(link: &Path) -> io::Result<(u32, String)> {
+    let text = |path: Option<&std::ffi::OsStr>| path.and_then(|name| name.to_str().map(str::to_owned));
+    let target = fs::read_link(link)?;
+    let number = text(link.file_name()).and_then(|name| name.parse().ok());
+    number.zip(text(target.file_name())).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The marks of overlayfs in stores of this user.
+pub(super) fn marks() -> Marks {
+    Marks { userxattr: !host::is_host_root() }
+}
+
+/// Opens a directory.
+pub(super) fn open(dir: &Path) -> Result<File, Error> {
+    File::open(dir).map_err(|cause| Error::Directory { dir: dir.to_owned(), cause })
+}
