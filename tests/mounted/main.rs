@@ -16,4 +16,5 @@ mod mounting;
 mod permissions;
 mod shells;
 mod unmounting;
+mod unpacking;
 mod verbs;
