@@ -421,10 +421,14 @@ mod tests {
         let body = Body::sparse(&map(&[(10, 5), (20, 0)]), 20, 5, false).unwrap();
         assert_eq!(body.regions, [Region { offset: 10, length: 5 }, Region { offset: 20, length: 0 }]);
         assert!(Body::sparse(&map(&[(0, 5)]), 5, 512 + 5, true).is_ok());
-        let bad: [(&[(u64, u64)], u64, u64); 4] =
-            [(&[(10, 5), (12, 1)], 20, 6), (&[(10, 5)], 14, 5), (&[(u64::MAX, 2)], u64::MAX, 2), (&[(0, 5)], 5, 4)];
-        for (pairs, size, stored) in bad {
-            assert!(Body::sparse(&map(pairs), size, stored, false).is_err(), "{pairs:?}");
+        let bad = [
+            (map(&[(10, 5), (12, 1)]), 20, 6),
+            (map(&[(10, 5)]), 14, 5),
+            (map(&[(u64::MAX, 2)]), u64::MAX, 2),
+            (map(&[(0, 5)]), 5, 4),
+        ];
+        for (map, size, stored) in bad {
+            assert!(Body::sparse(&map, size, stored, false).is_err(), "{map:?}");
         }
     }
 }
