@@ -20,4 +20,5 @@ mod mounting;
 mod permissions;
 mod shells;
 mod unmounting;
+mod unpacking;
 mod verbs;

@@ -38,14 +38,14 @@ pub(super) struct Blob<'a, R> {
     end: usize,
     hasher: Hasher,
     size: u64,
-    claimed: Option<u64>,
+    claimed: Option<(Digest, u64)>,
     progress: &'a (dyn Fn(u64) + Sync),
     /// Why reading failed; the decoders above see only that it did.
     failure: Option<UnpackError>,
 }
 
 impl<'a, R: Read> Blob<'a, R> {
-    pub(super) fn new(reader: R, claimed: Option<u64>, progress: &'a (dyn Fn(u64) + Sync)) -> Blob<'a, R> {
+    pub(super) fn new(reader: R, claimed: Option<(Digest, u64)>, progress: &'a (dyn Fn(u64) + Sync)) -> Blob<'a, R> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
         let hasher = Hasher::default();
         Blob { reader, buffer, start: 0, end: 0, hasher, size: 0, claimed, progress, failure: None }
@@ -67,9 +67,9 @@ impl<'a, R: Read> Blob<'a, R> {
         self.size += read as u64;
         (self.progress)(read as u64);
         match self.claimed {
-            Some(claimed) if self.size > claimed => {
+            Some((blob, claimed)) if self.size > claimed => {
                 let found = self.size;
-                Err(self.fail(UnpackError::BlobSize { claimed, found, ended: false }))
+                Err(self.fail(UnpackError::BlobSize { blob, claimed, found, ended: false }))
             }
             _ => Ok(read > 0),
         }

@@ -21,6 +21,8 @@ pub enum UnpackError {
     Read(io::Error),
     /// The blob is not as long as claimed.
     BlobSize {
+        /// The digest claimed.
+        blob: Digest,
         /// The size claimed.
         claimed: u64,
         /// The bytes found.
@@ -141,11 +143,15 @@ impl fmt::Display for UnpackError {
         match self {
             UnpackError::Root { path, source } => write!(f, "{}: {}", path.display(), errno::say(source)),
             UnpackError::Read(error) => write!(f, "the blob cannot be read: {}", errno::say(error)),
-            UnpackError::BlobSize { claimed, found, ended: true } => {
-                write!(f, "the blob has {found} bytes, {claimed} are claimed")
+            UnpackError::BlobSize { blob, claimed, found, ended: true } => {
+                write!(f, "the blob {blob} is damaged: it has {found} bytes, {claimed} are claimed")
             }
-            UnpackError::BlobSize { claimed, .. } => write!(f, "the blob has more than the {claimed} bytes claimed"),
-            UnpackError::BlobDigest { claimed, found } => write!(f, "the blob {claimed} is damaged: it is {found}"),
+            UnpackError::BlobSize { blob, claimed, .. } => {
+                write!(f, "the blob {blob} is damaged: it has more than the {claimed} bytes claimed")
+            }
+            UnpackError::BlobDigest { claimed, found } => {
+                write!(f, "the blob {claimed} is damaged: its digest is {found}")
+            }
             UnpackError::DiffId { blob, claimed, found } => {
                 write!(f, "the blob {blob} unpacks to {found}, its diff-id is claimed to be {claimed}")
             }

@@ -142,7 +142,7 @@ pub fn unpack(
     let (to_hasher, for_hasher) = sync_channel::<Chunk>(WAITING);
     thread::scope(|scope| {
         let decoder = scope.spawn(|| {
-            let blob = Blob::new(blob, claim.blob.map(|(_, size)| size), options.progress);
+            let blob = Blob::new(blob, claim.blob, options.progress);
             decode::decode(blob, &options.limits, [to_writer, to_hasher], &abandoned)
         });
         let hasher = scope.spawn(|| hash(for_hasher));
@@ -197,7 +197,7 @@ fn verdict(
     };
     if let (Some((digest, size)), Some((claimed, claimed_size))) = (decoded.blob, claim.blob) {
         if size != claimed_size {
-            return Err(UnpackError::BlobSize { claimed: claimed_size, found: size, ended: true });
+            return Err(UnpackError::BlobSize { blob: claimed, claimed: claimed_size, found: size, ended: true });
         }
         if digest != claimed {
             return Err(UnpackError::BlobDigest { claimed, found: digest });
