@@ -116,9 +116,8 @@ impl RunRoot {
     /// Detaches the tmpfs and removes the directory, unless something is still mounted in it: containers
     /// run on that. Goes on after a failure.
     pub fn remove(self) -> Vec<io::Error> {
-        let is_within = |mount: &mountinfo::Mount| {
-            mount.mount_point != self.path && mount.mount_point.starts_with(&self.path)
-        };
+        let is_within =
+            |mount: &mountinfo::Mount| mount.mount_point != self.path && mount.mount_point.starts_with(&self.path);
         match mountinfo::read() {
             Ok(mounts) if mounts.iter().any(is_within) => return vec![],
             Ok(_) => {}

@@ -14,9 +14,7 @@ use crate::model::id::Id;
 use crate::model::image::{NewImage, config_digest, new_image};
 use crate::model::image_name::{self, ImageName};
 use crate::model::json::{Map, Value};
-use crate::model::record::{
-    Answer, Change, Doc, ImageHead, Kind, LayerHead, List, Nanos, Row, Serial,
-};
+use crate::model::record::{Answer, Change, Doc, ImageHead, Kind, LayerHead, List, Nanos, Row, Serial};
 use crate::store::{Contents, Done, Query, Update};
 
 impl Engine {
@@ -283,12 +281,7 @@ fn put_image(
 }
 
 /// Enters a new layer, upon its parent. The list of layers is the caller's to touch.
-pub(super) fn put_layer(
-    update: &Update<'_>,
-    head: LayerHead,
-    now: Nanos,
-    changes: &mut Vec<Change>,
-) -> Result<Serial> {
+pub(super) fn put_layer(update: &Update<'_>, head: LayerHead, now: Nanos, changes: &mut Vec<Change>) -> Result<Serial> {
     let serial = update.next()?;
     let (id, parent) = (head.id(), head.parent);
     update.put_content(Kind::Layer, &id, serial, &Row::Layer(head))?;
@@ -424,13 +417,7 @@ fn free(update: &Update<'_>, name: &ImageName) -> Result<()> {
     }
 }
 
-fn put_tag(
-    update: &Update<'_>,
-    name: &ImageName,
-    image: Serial,
-    now: Nanos,
-    changes: &mut Vec<Change>,
-) -> Result<()> {
+fn put_tag(update: &Update<'_>, name: &ImageName, image: Serial, now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
     for path in name.dirs() {
         if update.tag_dir(path)?.is_none() {
             update.put_tag_dir(path, now)?;

@@ -14,7 +14,6 @@ use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
 use crate::store::{Done, Query, StoreError, Update};
 
 impl Engine {
-
     /// Removes the object with this full ID or exact name.
     ///
     /// # Errors

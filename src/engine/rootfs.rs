@@ -32,8 +32,9 @@ pub(super) fn resolve(update: &Update<'_>, config: &mut Map<String, Value>) -> R
         let found = find(update, Kind::Image, &wanted)?;
         let id = found.id.to_string();
         if text(config, IMAGE_ID).is_some_and(|other| other != id) {
-            return Err(Refusal::BadKey { key: IMAGE.to_owned(), rule: "the image of rootfsImageID, or stands alone" }
-                .into());
+            return Err(
+                Refusal::BadKey { key: IMAGE.to_owned(), rule: "the image of rootfsImageID, or stands alone" }.into()
+            );
         }
         let names = update.tags_of(found.serial)?;
         let name = names.iter().find(|(name, _)| *name == wanted).or(names.first());
@@ -126,13 +127,7 @@ pub(super) fn give(
 
 /// Takes from a container that goes what its rootfs was made of. Of one whose row is damaged, that is
 /// searched for.
-pub(super) fn release(
-    update: &Update<'_>,
-    id: Id,
-    ctr: Serial,
-    now: Nanos,
-    changes: &mut Vec<Change>,
-) -> Result<()> {
+pub(super) fn release(update: &Update<'_>, id: Id, ctr: Serial, now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
     let head = update.ctr(ctr).ok();
     let images = match &head {
         Some(head) => head.rootfs.image().into_iter().collect(),

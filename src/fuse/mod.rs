@@ -24,8 +24,8 @@ pub use self::lane::{Lane, Lanes};
 use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
 use crate::sys;
 use crate::tree::{
-    Caller, Change, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, errno, is_absent, is_incomplete,
-    name_text, touched,
+    Caller, Change, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, errno, is_absent,
+    is_incomplete, name_text, touched,
 };
 
 /// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
@@ -203,9 +203,8 @@ impl Filesystem for Adapter {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let result = name_text(name).and_then(|name| {
-            self.tree.symlink(asker(request).origin, parent.0, name, name_text(target.as_os_str())?)
-        });
+        let result = name_text(name)
+            .and_then(|name| self.tree.symlink(asker(request).origin, parent.0, name, name_text(target.as_os_str())?));
         let shown = name.to_string_lossy();
         self.answer(asker(request), "symlink", Place::In(parent.0, &shown), result, |result| match result {
             Ok(entered) => self.enter(&entered, reply),
@@ -310,10 +309,11 @@ impl Filesystem for Adapter {
             return reply.error(FuseErrno::EINVAL);
         }
         let asker = asker(request);
-        let read = move |adapter: &Adapter| match adapter.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
-            Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
-        };
+        let read =
+            move |adapter: &Adapter| match adapter.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
+                Ok(bytes) => reply.data(&bytes),
+                Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
+            };
         if self.tree.measures(ino.0) {
             let adapter = self.clone();
             return self.lanes.measure.run(move || read(&adapter));

@@ -73,9 +73,8 @@ impl Tree {
         let (dir, object) = Tree::dir_of(&node)?;
         // An inode of a directory has one name in the kernel: what mounts are on has its own place only.
         let is_here = |entry: &Entry| !matches!((&node, entry.shape), (Node::Made(_), Shape::Mount(_)));
-        let present = |entry: &&Entry| {
-            entry.name == name && is_here(entry) && object.is_none_or(|o| Tree::is_present(entry, o))
-        };
+        let present =
+            |entry: &&Entry| entry.name == name && is_here(entry) && object.is_none_or(|o| Tree::is_present(entry, o));
         if let Some(entry) = entries_in(dir).find(present) {
             let number = ino(object.map_or(0, |object| object.serial), entry.slot);
             let attr = self.attr(&view, number, &Node::Entry(entry, object.cloned()))?;

@@ -129,7 +129,9 @@ impl Tree {
         }
         let document = lookup::naming(name);
         let done = match place {
-            (plan::Dir::Objects(kind @ (Kind::Ctr | Kind::Pod)), None) => self.engine.create(origin, kind, vec![document])?,
+            (plan::Dir::Objects(kind @ (Kind::Ctr | Kind::Pod)), None) => {
+                self.engine.create(origin, kind, vec![document])?
+            }
             (plan::Dir::Members, Some(pod)) => self.engine.create_in_pod(origin, pod.serial, document)?,
             _ => return Err(Refusal::NotYours { what: "directories are made in ctr/, pod/ and containers/" }.into()),
         };
@@ -263,8 +265,12 @@ impl Tree {
 
     /// Whether removing a directory takes mounts away, and is for a thread of its own.
     pub fn unmounts(&self, parent: Ino, name: &str) -> bool {
-        let is_ctr = |view: &View| matches!(self.node(view, parent).map(|node| Tree::dir_of(&node).map(|(dir, _)| dir)),
-            Ok(Ok(plan::Dir::Objects(Kind::Ctr))));
+        let is_ctr = |view: &View| {
+            matches!(
+                self.node(view, parent).map(|node| Tree::dir_of(&node).map(|(dir, _)| dir)),
+                Ok(Ok(plan::Dir::Objects(Kind::Ctr)))
+            )
+        };
         let mounted = |view: View| view.find(Kind::Ctr, name).is_ok_and(|found| self.engine.has_mounts(found.id));
         self.engine.view().is_ok_and(|view| is_ctr(&view) && mounted(view))
     }

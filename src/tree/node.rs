@@ -6,9 +6,7 @@ use super::{Result, Tree};
 use crate::engine::{Part, View, What};
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::{
-    CtrHead, Doc, ImageHead, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp,
-};
+use crate::model::record::{CtrHead, Doc, ImageHead, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp};
 use crate::model::status::pod_status;
 
 /// An object as the tree meets it; without a head when its record does not decode.
@@ -246,9 +244,8 @@ impl Tree {
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
             (Shape::Size, Some(Head::Layer(head))) if head.owner.is_some() => 0,
-            (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => {
-                object.map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?
-            }
+            (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => object
+                .map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?,
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,
             _ => 0,
         })

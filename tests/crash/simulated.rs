@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use ctrfs::engine::{Patience, Boot, Edit, Engine, Error, Order, Origin, StoreError, World};
+use ctrfs::engine::{Boot, Edit, Engine, Error, Order, Origin, Patience, StoreError, World};
 use ctrfs::model::error::Refusal;
 use ctrfs::model::record::{Answer, Doc, Kind, Moment};
 use ctrfs::store::{self, OpenError, Store};

@@ -29,6 +29,7 @@ mod podman;
 mod rootfs;
 mod source;
 mod spool;
+pub mod staging;
 mod watch;
 
 pub use error::ImageError;
