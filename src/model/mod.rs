@@ -7,6 +7,7 @@ pub mod error;
 pub mod field;
 pub mod hosts;
 pub mod id;
+pub mod image_name;
 pub mod json;
 pub mod keys;
 pub mod name;

@@ -101,7 +101,7 @@ impl ReadLock {
         let mut whole =
             libc::flock { l_type: libc::F_RDLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
         loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&mut whole)) {
+            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole)) {
                 Err(Errno::EINTR) => {}
                 done => return done.map(|_| Self { _held: file }).map_err(Into::into),
             }

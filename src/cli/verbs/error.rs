@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use super::tree::Kind;
 use crate::daemon::offline::OfflineError;
+use crate::driver::image::ImageError;
+use crate::model::error::Refusal;
 use crate::sys::errno::say;
 
 /// Why a verb failed.
@@ -46,6 +48,14 @@ pub(crate) enum Error {
     Directory { dir: PathBuf, cause: io::Error },
     /// The store cannot be made or opened.
     Store(OfflineError),
+    /// The store is another user's.
+    OthersStore { store: PathBuf, owner: u32 },
+    /// The image cannot be imported.
+    Image(ImageError),
+    /// The argument is no name of an image.
+    ImageName(Refusal),
+    /// Signals cannot be waited for.
+    Signals(io::Error),
     /// Standard output cannot be written.
     Output(io::Error),
 }
@@ -103,6 +113,12 @@ impl fmt::Display for Error {
             }
             Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), say(cause)),
             Error::Store(cause) => cause.fmt(f),
+            Error::OthersStore { store, owner } => {
+                write!(f, "{}: the store belongs to user {owner}, who alone can import into it", store.display())
+            }
+            Error::Image(cause) => cause.fmt(f),
+            Error::ImageName(cause) => cause.fmt(f),
+            Error::Signals(cause) => write!(f, "signals: {}", say(cause)),
             Error::Output(cause) => write!(f, "standard output: {}", say(cause)),
         }
     }

@@ -10,6 +10,7 @@ use error::Error;
 mod check;
 mod create;
 mod error;
+mod image;
 mod init;
 mod ps;
 mod refusals;
@@ -34,6 +35,8 @@ pub(crate) enum Verb {
     Rm(rm::Rm),
     /// List containers, or pods
     Ps(ps::Ps),
+    /// Import, list and remove images
+    Image(image::Image),
     /// Check that a store is sound, mounted or not
     ///
     /// Prints "ok", or one line for each finding and exits 1.
@@ -48,6 +51,7 @@ impl Verb {
             Verb::Create(create) => create.run(),
             Verb::Rm(rm) => rm.run(),
             Verb::Ps(ps) => ps.run(),
+            Verb::Image(image) => image.run(),
             Verb::Check(check) => check.run(),
         };
         outcome.unwrap_or_else(|error| {

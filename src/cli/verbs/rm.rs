@@ -119,7 +119,8 @@ fn object(target: &Path) -> Option<(Kind, String)> {
     Some((kind, id.to_owned()))
 }
 
-fn is_id(name: &str) -> bool {
+/// Whether this is a full ID.
+pub(crate) fn is_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -74,6 +74,17 @@ impl Tree {
         Ok(of_source(&mounts, store).map(|root| Tree { root }))
     }
 
+    /// Where the tree is mounted.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of the store behind the tree.
+    pub(crate) fn store(&self) -> Result<PathBuf, Error> {
+        let mount = mountinfo::mounted_at(&self.root).map_err(Error::Mounts)?;
+        mount.filter(is_tree).map(|mount| mount.source).ok_or_else(|| Error::NotATree(self.root.clone()))
+    }
+
     /// Calls `action` with the tree's root; its failure is told with the reason in `refusals`.
     pub(crate) fn call<T>(&self, what: &str, action: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, Error> {
         let since = SystemTime::now();
