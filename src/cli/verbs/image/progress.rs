@@ -29,7 +29,7 @@ impl Progress {
     /// Shows progress, or with `quiet` nothing but warnings.
     pub(super) fn new(quiet: bool) -> Progress {
         let bar = (!quiet && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::no_length();
+            let bar = ProgressBar::no_length().with_style(style(UNKNOWN)).with_prefix("image");
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
