@@ -7,13 +7,18 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::FS_TYPE;
 use super::offline::comm;
 use super::run_root;
 use super::server::Connection;
 use super::settings::Settings;
-use crate::engine::{self, Boot, BootError, Engine, Given, World};
+use crate::driver::dirs::Dirs;
+use crate::driver::mounts::{MountError, Mounts};
+use crate::driver::run_files::RunFiles;
+use crate::driver::views;
+use crate::engine::{self, Boot, BootError, Engine, Given, Outside, World};
 use crate::fuse::session::Notifier;
-use crate::fuse::{Adapter, Owner, invalidate};
+use crate::fuse::{Adapter, Lanes, Owner, invalidate};
 use crate::model::record::{Change, Moment};
 use crate::model::runtime::Setting;
 use crate::store::Store;
@@ -42,6 +47,7 @@ pub(super) struct Served {
     tree: Arc<Tree>,
     notifier: Arc<OnceLock<Notifier>>,
     untold: Vec<Change>,
+    lanes: Lanes,
 }
 
 /// Why a store cannot be served.
@@ -51,6 +57,9 @@ pub(super) enum BackendError {
     BootId(io::Error),
     Engine(engine::Error),
     Handles(io::Error),
+    Directories(io::Error),
+    Mounts(MountError),
+    Threads(io::Error),
 }
 
 impl fmt::Display for BackendError {
@@ -60,6 +69,9 @@ impl fmt::Display for BackendError {
             BackendError::BootId(error) => write!(f, "the kernel's boot ID: {error}"),
             BackendError::Engine(error) => error.fmt(f),
             BackendError::Handles(error) => write!(f, "the directory of open handles: {error}"),
+            BackendError::Directories(error) => write!(f, "the directories of layers and mounts: {error}"),
+            BackendError::Mounts(error) => error.fmt(f),
+            BackendError::Threads(error) => write!(f, "no thread can be started: {error}"),
         }
     }
 }
@@ -92,7 +104,13 @@ impl Backend {
     pub(super) fn serve(mut self, connection: Connection, gid: Option<u32>) -> Result<Served, BackendError> {
         let boot_id = sys::host::boot_id().map_err(BackendError::BootId)?;
         let boot = Boot { boot_id, connection: connection.name };
-        let generation = self.engine.boot(&boot).map_err(BackendError::Engine)?;
+        let outside = Outside {
+            dirs: Dirs::open(&self.store).map_err(BackendError::Directories)?,
+            mounts: Mounts::open(&connection.run_root).map_err(BackendError::Mounts)?,
+            files: RunFiles::open(&connection.run_root).map_err(BackendError::Directories)?,
+            tree: views::Tree { mountpoint: connection.mountpoint, fs_type: FS_TYPE, source: self.store.clone() },
+        };
+        let generation = self.engine.boot(&boot, outside).map_err(BackendError::Engine)?;
         let untold = self.engine.untold().map_err(BackendError::Engine)?;
         let setup = Setup {
             generation,
@@ -103,8 +121,9 @@ impl Backend {
         };
         let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
         let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };
-        let filesystem = Adapter::new(Arc::clone(&tree), Arc::clone(&connection.notifier), owner);
-        Ok(Served { filesystem, tree, notifier: connection.notifier, untold })
+        let lanes = Lanes::open().map_err(BackendError::Threads)?;
+        let filesystem = Adapter::new(Arc::clone(&tree), Arc::clone(&connection.notifier), owner, lanes.clone());
+        Ok(Served { filesystem, tree, notifier: connection.notifier, untold, lanes })
     }
 }
 
@@ -113,21 +132,44 @@ impl Served {
     ///
     /// Before: tell the changes that an earlier server committed and may not have told. A request that
     /// is sent again could else be answered while the kernel still has what it changed.
-    pub(super) fn split(self) -> (Adapter, impl FnOnce(), impl FnOnce() + Send) {
-        let Served { filesystem, tree, notifier, untold } = self;
+    pub(super) fn split(self) -> (Adapter, impl FnOnce(), Beside) {
+        let Served { filesystem, tree, notifier, untold, lanes } = self;
         let tell = move || {
             if let Some(notifier) = notifier.get() {
                 invalidate(notifier, &untold);
             }
         };
-        (filesystem, tell, move || settle_when_idle(&tree))
+        (filesystem, tell, Beside { tree, lanes })
     }
 }
 
-fn settle_when_idle(tree: &Tree) -> ! {
-    loop {
-        thread::sleep(IDLE);
-        tree.engine().settle();
+/// What a server does beside answering.
+pub(super) struct Beside {
+    tree: Arc<Tree>,
+    lanes: Lanes,
+}
+
+impl Beside {
+    /// Makes kernel and store agree on what is mounted, says so, and looks after the store from then on.
+    pub(super) fn begin(&self, agreed: impl FnOnce() + Send + 'static) {
+        let tree = Arc::clone(&self.tree);
+        self.lanes.mount.run(move || {
+            tree.reconcile();
+            agreed();
+        });
+        let tree = Arc::clone(&self.tree);
+        thread::spawn(move || {
+            loop {
+                tree.engine().empty_trash();
+                thread::sleep(IDLE);
+                tree.engine().settle();
+            }
+        });
+    }
+
+    /// Takes away what is mounted and nobody runs on, once the tree is unmounted.
+    pub(super) fn end(self) {
+        self.tree.engine().leave();
     }
 }
 

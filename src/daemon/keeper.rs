@@ -204,16 +204,18 @@ impl Keeper {
                     self.mount(&PathBuf::from(run_root))?;
                     self.send_serve().map_err(KeeperError::Link)?;
                 }
-                Event::Message(FromServer::Serving) => break,
+                Event::Message(FromServer::Serving) => self.answered = true,
+                Event::Message(FromServer::Shown) => break,
                 Event::Message(FromServer::Refused(sentence)) => {
                     return Err(KeeperError::Refused(sentence));
                 }
                 Event::Notice(Notice::End) => return Err(KeeperError::Ended),
+                // It answered: the next one goes on.
+                Event::Died if self.answered => break,
                 Event::Died | Event::Unmounted => return Err(KeeperError::ServerEnded),
                 Event::Notice(Notice::Renew) | Event::Tick => {}
             }
         }
-        self.answered = true;
         // Closed at once: whoever waits reads to the end.
         ready.take().map_or(Ok(()), |mut ready| ready.write_all(READY.as_bytes()).map_err(|_| KeeperError::NobodyWaits))
     }
@@ -252,6 +254,7 @@ impl Keeper {
                 self.answered = true;
                 log::info!("{}: a new server serves", self.job.store.display());
             }
+            FromServer::Shown => {}
             FromServer::Refused(sentence) => log::error!("the new server refuses: {sentence}"),
         }
     }

@@ -4,6 +4,7 @@
 //! server -> keeper   Opened | Refused     once the store is open, or cannot be
 //! keeper -> server   Serve                once the mount is there
 //! server -> keeper   Serving              once the session is joined
+//! server -> keeper   Shown                once what containers have is mounted
 //! ```
 //!
 //! A keeper outlives the program it was started from: a server of a later version may be at the
@@ -54,6 +55,8 @@ pub enum FromServer {
     Refused(String),
     /// The session is joined: requests are answered from now on.
     Serving,
+    /// What is mounted shows in the tree; the first server of a connection says so.
+    Shown,
 }
 
 /// What the keeper says.
@@ -138,6 +141,12 @@ impl<Out, In> AsFd for Link<Out, In> {
 }
 
 impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
+    /// Another handle of the same end.
+    pub fn try_clone(&self) -> Result<Self, LinkError> {
+        let copy = self.as_fd().try_clone_to_owned().map_err(LinkError::Socket)?;
+        Ok(Self::from(copy))
+    }
+
     /// Sends one message.
     pub fn send(&self, message: &Out) -> Result<(), LinkError> {
         let bytes = postcard::to_allocvec(message).map_err(LinkError::Garbled)?;

@@ -80,15 +80,15 @@ pub fn default_path(uuid: &str) -> PathBuf {
 }
 
 impl RunRoot {
-    /// Makes the directory and mounts the tmpfs; what a dead keeper left there is detached first.
+    /// Makes the directory and mounts the tmpfs. One that is there already, of a keeper that died or that
+    /// left it to containers which run, is taken over with all that is mounted in it.
     pub fn prepare(path: &Path) -> Result<Self, RunRootError> {
         make_directory(path)?;
         let failed = |error| RunRootError::Mount(path.into(), error);
-        while is_run_root(path).map_err(failed)? {
-            if DirectoryLock::try_lock(path).map_err(failed)?.is_none() {
-                return Err(RunRootError::InUse(path.into()));
-            }
-            sys::mount::detach(path).map_err(failed)?;
+        if is_run_root(path).map_err(failed)? {
+            let lock = DirectoryLock::try_lock(path).map_err(failed)?;
+            let lock = lock.ok_or_else(|| RunRootError::InUse(path.into()))?;
+            return Ok(Self { path: path.into(), lock });
         }
         Self::mount(path).map_err(|error| {
             let _ = fs::remove_dir(path);
@@ -113,8 +113,17 @@ impl RunRoot {
         &self.path
     }
 
-    /// Detaches the tmpfs with all mounts in it and removes the directory; goes on after a failure.
+    /// Detaches the tmpfs and removes the directory, unless something is still mounted in it: containers
+    /// run on that. Goes on after a failure.
     pub fn remove(self) -> Vec<io::Error> {
+        let is_within = |mount: &mountinfo::Mount| {
+            mount.mount_point != self.path && mount.mount_point.starts_with(&self.path)
+        };
+        match mountinfo::read() {
+            Ok(mounts) if mounts.iter().any(is_within) => return vec![],
+            Ok(_) => {}
+            Err(error) => return vec![error],
+        }
         let detached = match is_run_root(&self.path) {
             Ok(true) => sys::mount::detach(&self.path),
             Ok(false) => Ok(()),

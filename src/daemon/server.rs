@@ -129,7 +129,7 @@ impl Server {
         notifier: &OnceLock<Notifier>,
     ) -> Result<(), ServerError> {
         let device = self.device.try_clone().map_err(ServerError::Setup)?;
-        let (filesystem, tell, settle) = served.split();
+        let (filesystem, tell, beside) = served.split();
         let joined =
             session::join(filesystem, device, &serve.init, serve.first, threads).map_err(ServerError::Session)?;
         notifier.get_or_init(|| joined.notifier.clone());
@@ -138,8 +138,17 @@ impl Server {
         if !serve.first {
             resend(self.device.as_fd());
         }
-        thread::spawn(settle);
-        joined.run().map_err(ServerError::Session)
+        let link = self.link.try_clone().map_err(ServerError::Link)?;
+        let first = serve.first;
+        beside.begin(move || {
+            // A keeper of an earlier version does not know the word, but then it has seen a server before.
+            if first && let Err(error) = link.send(&FromServer::Shown) {
+                log::warn!("server: {error}");
+            }
+        });
+        joined.run().map_err(ServerError::Session)?;
+        beside.end();
+        Ok(())
     }
 
     /// Tells the keeper, and through it whoever mounts, why this store cannot be served.

@@ -7,11 +7,15 @@
 //!
 //! It has never heard of containers, pods or the database: IDs, paths and file descriptors come in.
 
+pub mod deadline;
+pub mod dirs;
 pub mod export;
 pub mod hash;
 pub mod image;
 pub mod mounts;
 pub mod netns;
+pub mod run_files;
 pub mod unpack;
 pub mod usage;
+pub mod views;
 mod walk;

@@ -1,22 +1,12 @@
 //! Whether a path leads to a network namespace that can be joined.
-//!
-//! The path is the user's: it may hang (a dead network filesystem) or lie in our own mount, where the
-//! thread that asks would wait for itself. So a thread of its own opens it, and nobody waits longer
-//! than the deadline.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
+use super::deadline::within;
 use crate::sys::netns::is_network_namespace;
-
-/// How many paths may be hanging at a time; beyond that none is tried.
-const MAX_PROBES: usize = 16;
-static PROBES: AtomicUsize = AtomicUsize::new(0);
 
 /// Why a path is no namespace to join.
 #[derive(Debug)]
@@ -25,10 +15,8 @@ pub enum Trouble {
     Open(io::Error),
     /// It is something else.
     NotNetwork,
-    /// It did not open in time.
-    Deadline,
-    /// Too many others have not opened yet.
-    Busy,
+    /// It was not told in time.
+    Unanswered(io::Error),
 }
 
 impl fmt::Display for Trouble {
@@ -36,8 +24,7 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Open(error) => write!(f, "cannot be opened: {error}"),
             Trouble::NotNetwork => f.write_str("is not a network namespace"),
-            Trouble::Deadline => f.write_str("does not answer"),
-            Trouble::Busy => f.write_str("not tried: too many other paths do not answer"),
+            Trouble::Unanswered(error) => write!(f, "{error}"),
         }
     }
 }
@@ -47,25 +34,10 @@ impl fmt::Display for Trouble {
 /// # Errors
 /// What is in the way of joining it.
 pub fn probe(path: &Path, deadline: Duration) -> Result<(), Trouble> {
-    if PROBES.fetch_add(1, Ordering::Relaxed) >= MAX_PROBES {
-        PROBES.fetch_sub(1, Ordering::Relaxed);
-        return Err(Trouble::Busy);
-    }
-    let (answer, answered) = mpsc::channel();
     let path = path.to_owned();
-    let spawned = thread::Builder::new().name("netns".to_owned()).spawn(move || {
-        let result = match is_network_namespace(&path) {
-            Err(error) => Err(Trouble::Open(error)),
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Trouble::NotNetwork),
-        };
-        PROBES.fetch_sub(1, Ordering::Relaxed);
-        // The asker may have given up; then nobody wants to know.
-        let _ = answer.send(result);
-    });
-    if let Err(error) = spawned {
-        PROBES.fetch_sub(1, Ordering::Relaxed);
-        return Err(Trouble::Open(error));
+    match within(deadline, move || is_network_namespace(&path)).map_err(Trouble::Unanswered)? {
+        Err(error) => Err(Trouble::Open(error)),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Trouble::NotNetwork),
     }
-    answered.recv_timeout(deadline).unwrap_or(Err(Trouble::Deadline))
 }

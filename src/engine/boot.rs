@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::create::{rendered, stamp};
-use super::{Engine, Error, Result, World};
+use super::{Engine, Error, Outside, Result, World};
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
@@ -77,7 +79,7 @@ pub struct Given {
 impl Engine {
     /// An engine on an open store, without the checks of [`Engine::boot`].
     pub fn new(store: Store, world: World) -> Engine {
-        Engine { store: Arc::new(store), world, connection: 0 }
+        Engine { store: Arc::new(store), world, connection: 0, outside: None, busy: Mutex::default() }
     }
 
     /// The store's UUID.
@@ -124,8 +126,9 @@ impl Engine {
     ///
     /// # Errors
     /// What the store says.
-    pub fn boot(&mut self, boot: &Boot) -> Result<u64> {
+    pub fn boot(&mut self, boot: &Boot, outside: Outside) -> Result<u64> {
         self.connection = boot.connection;
+        self.outside = Some(Arc::new(outside));
         let (world, boot) = (self.world, boot.clone());
         self.store.update(move |update| {
             if update.boot_id()? != boot.boot_id {
@@ -145,7 +148,7 @@ fn refresh(update: &Update<'_>, world: &World) -> Result<()> {
             if let Err(error) = refresh_one(update, kind, serial, &now) {
                 match error {
                     Error::Refused(why) => log::warn!("{kind} {id} keeps its state of the last boot: {why}"),
-                    Error::Store(error) => return Err(error.into()),
+                    error => return Err(error),
                 }
             }
         }
@@ -172,6 +175,7 @@ fn refresh_one(update: &Update<'_>, kind: Kind, serial: Serial, now: &Moment) ->
             let was = head.status;
             head.state = new_stamp;
             container::derive_from_state(head, &reset);
+            update.set_mounted(serial, false)?;
             if let Some((pod, _)) = head.pod
                 && let Ok(mut pod_head) = update.pod(pod)
             {

@@ -1,7 +1,8 @@
 //! Making containers and pods.
 
 use super::find::find;
-use super::{Engine, Error, Origin, Result, World};
+use super::images::touch_list;
+use super::{Engine, Error, Origin, Result, World, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
@@ -9,7 +10,7 @@ use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
-use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Row, Serial, Stamp};
+use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Rootfs, Row, Serial, Stamp};
 use crate::model::status::Status;
 use crate::store::{Done, Query, Update};
 
@@ -29,6 +30,7 @@ impl Engine {
                 match kind {
                     Kind::Ctr => create_ctr(update, world, document.clone(), None, &mut made)?,
                     Kind::Pod => create_pod(update, world, document.clone(), &mut made)?,
+                    Kind::Image | Kind::Layer => return Err(Refusal::ReadOnly { entry: kind.dir() }.into()),
                 }
             }
             Ok((Answer::Objects(made.objects), made.changes))
@@ -72,6 +74,7 @@ fn create_ctr(
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
     let needs = resolve_needs(update, &mut config, id, &name, pod)?;
+    let wanted = rootfs::resolve(update, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
     let state_bytes = render(&Value::Object(state.clone()));
@@ -96,9 +99,13 @@ fn create_ctr(
         created: None,
         started: None,
         finished: None,
+        rootfs: Rootfs::None,
+        shm: true,
+        mounted: false,
     };
     container::derive_from_config(&mut head, &config);
     container::derive_from_state(&mut head, &state);
+    rootfs::give(update, &mut head, serial, wanted, now.nanos, &mut made.changes)?;
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
@@ -151,8 +158,7 @@ fn create_pod(update: &Update<'_>, world: &World, given: Map<String, Value>, mad
 fn finish(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, now: &Moment, made: &mut Made) -> Result<()> {
     let own = if kind == Kind::Ctr { List::Ctr } else { List::Pod };
     for list in [own, List::Id, List::Name] {
-        update.touch_list(list, now.nanos)?;
-        made.changes.push(Change::List(list));
+        touch_list(update, list, now.nanos, &mut made.changes)?;
     }
     made.objects.push((kind, serial, *id.as_bytes()));
     Ok(())

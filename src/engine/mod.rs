@@ -5,26 +5,40 @@
 //! and no table.
 
 mod boot;
+mod bundle;
 mod create;
 mod find;
+mod images;
+mod mount;
 mod remove;
 mod rename;
 mod report;
+mod rootfs;
 mod view;
 mod write;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use crate::driver::dirs::Dirs;
+use crate::driver::mounts::Mounts;
+use crate::driver::run_files::RunFiles;
+use crate::driver::views::Tree;
 use crate::model::error::Refusal;
-use crate::model::record::{Answer, Change, Moment};
+use crate::model::record::{Answer, Change, Moment, Serial};
 use crate::store::{Done, Query, Store, Update};
 
+pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
-pub use self::remove::Order;
+pub use self::mount::{Kept, Part};
+pub use self::remove::{Order, Patience};
 pub use self::view::{View, What};
 pub use self::write::Edit;
 
@@ -53,6 +67,16 @@ pub enum Error {
     Refused(Refusal),
     /// The store failed.
     Store(StoreError),
+    /// The kernel would not mount or unmount.
+    Mount(Arc<MountError>),
+    /// A file beside the store could not be used.
+    Outside(Arc<io::Error>),
+}
+
+impl Error {
+    fn outside(error: io::Error) -> Error {
+        Error::Outside(Arc::new(error))
+    }
 }
 
 impl fmt::Display for Error {
@@ -60,6 +84,8 @@ impl fmt::Display for Error {
         match self {
             Error::Refused(refusal) => refusal.fmt(f),
             Error::Store(error) => error.fmt(f),
+            Error::Mount(error) => error.fmt(f),
+            Error::Outside(error) => error.fmt(f),
         }
     }
 }
@@ -76,6 +102,24 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<MountError> for Error {
+    fn from(error: MountError) -> Error {
+        Error::Mount(Arc::new(error))
+    }
+}
+
+/// What lies beside the store: directories, mounts, small files, and the tree that shows the mounts.
+pub struct Outside {
+    /// Directories of layers.
+    pub dirs: Dirs,
+    /// Mounts of rootfs and shm.
+    pub mounts: Mounts,
+    /// Files of containers that are mounted.
+    pub files: RunFiles,
+    /// Where the views are.
+    pub tree: Tree,
+}
+
 type Result<T> = std::result::Result<T, Error>;
 
 /// An open store with its rules.
@@ -83,12 +127,20 @@ pub struct Engine {
     store: Arc<Store>,
     world: World,
     connection: u64,
+    /// Absent where a store is only looked at.
+    outside: Option<Arc<Outside>>,
+    /// Containers that are being mounted, unmounted or removed.
+    busy: Mutex<HashSet<Serial>>,
 }
 
 impl Engine {
     /// The time.
     pub fn now(&self) -> Moment {
         (self.world.now)()
+    }
+
+    fn outside(&self) -> Result<&Arc<Outside>> {
+        self.outside.as_ref().ok_or(Error::Store(StoreError::Closed))
     }
 
     /// One committed state to ask.

@@ -2,31 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use super::find::find_exact;
-use super::{Engine, Error, Origin, Result, World};
+use super::find::{Found, find_exact};
+use super::images::{remove_image, remove_layer};
+use super::mount::Busy;
+use super::{Engine, Error, Origin, Result, World, rootfs};
+use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
+use crate::model::id::Id;
 use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
 use crate::store::{Done, Query, StoreError, Update};
 
 impl Engine {
-    /// Removes the object with this serial.
-    ///
-    /// # Errors
-    /// A pod with members, a container that lives or is needed: refused.
-    pub fn remove(&self, origin: Origin, kind: Kind, serial: Serial) -> Result<Done> {
-        self.apply(origin, move |update, world| remove_one(update, world, kind, serial))
-    }
 
     /// Removes the object with this full ID or exact name.
     ///
     /// # Errors
-    /// As [`Engine::remove`]; a prefix is refused.
-    pub fn remove_named(&self, origin: Origin, kind: Kind, text: String) -> Result<Done> {
-        self.apply(origin, move |update, world| {
+    /// A pod with members, a container that lives or is needed, an image or layer that is used: refused.
+    /// So is a prefix.
+    pub fn remove(&self, origin: Origin, kind: Kind, text: String, patience: Patience) -> Result<Done> {
+        // One that is gone may be a request that is sent again: its answer is kept.
+        let found = find_exact(self.view()?.snapshot(), kind, &text).ok();
+        let _busy = found.map(|found| self.undisturbed(kind, found, patience)).transpose()?;
+        let done = self.apply(origin, move |update, world| {
             let serial = find_exact(update, kind, &text)?.serial;
             remove_one(update, world, kind, serial)
-        })
+        })?;
+        self.clear(kind, &done.answer);
+        Ok(done)
     }
 
     /// Carries out orders one after the other in one step, all or none; answers what each removed.
@@ -34,7 +37,7 @@ impl Engine {
     /// # Errors
     /// The first refusal; nothing is removed then.
     pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
-        self.apply(origin, move |update, world| {
+        let done = self.apply(origin, move |update, world| {
             let (mut removed, mut changes) = (Vec::new(), Vec::new());
             for order in &orders {
                 let (objects, changed) = carry_out(update, world, order)?;
@@ -42,8 +45,47 @@ impl Engine {
                 changes.extend(changed);
             }
             Ok((Answer::Removed(removed), changes))
-        })
+        })?;
+        self.clear(Kind::Ctr, &done.answer);
+        Ok(done)
     }
+
+    /// Whether the thread may remove an object now; nobody mounts a container until the guard goes.
+    fn undisturbed(&self, kind: Kind, found: Found, patience: Patience) -> Result<Option<Busy<'_>>> {
+        if kind != Kind::Ctr {
+            return Ok(None);
+        }
+        let busy = self.occupy(found.serial)?;
+        if patience == Patience::None && self.has_mounts(found.id) {
+            return Err(Refusal::Busy { name: self.name_of(found.serial) }.into());
+        }
+        Ok(Some(busy))
+    }
+
+    /// Takes away what lay outside the store of objects that are removed.
+    fn clear(&self, kind: Kind, answer: &Answer) {
+        let Answer::Removed(removed) = answer else { return };
+        let ids: Vec<Id> = removed.iter().flatten().map(|id| Id::from_bytes(*id)).collect();
+        if kind.is_content() {
+            return self.sweep(Shelf::Layers, ids);
+        }
+        for id in &ids {
+            if let Err(error) = self.unmount_gone(*id) {
+                log::warn!("what was mounted of {id} is left over: {error}");
+            }
+        }
+        self.sweep(Shelf::Uppers, ids);
+    }
+}
+
+/// Whether a thread that removes a container may wait for the end of its mounts: one that answers the
+/// requests of the tree they are in may not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// It may not; a container that is mounted is not removed then.
+    None,
+    /// It may.
+    Some,
 }
 
 /// A removal that takes more than one file operation to say. Objects are named by full ID or exact
@@ -78,11 +120,22 @@ type Object = (Kind, Serial, [u8; 32]);
 type Removed = Result<(Vec<Object>, Vec<Change>)>;
 
 fn remove_one(update: &Update<'_>, world: &World, kind: Kind, serial: Serial) -> Result<(Answer, Vec<Change>)> {
-    let (_, changes) = match kind {
-        Kind::Ctr => remove_ctrs(update, world, &[serial])?,
-        Kind::Pod => remove_pod(update, world, serial, false)?,
+    let ids_of = |objects: Vec<Object>| objects.into_iter().map(|(_, _, id)| id).collect::<Vec<_>>();
+    let freed = |ids: Vec<Id>| ids.into_iter().map(|id| *id.as_bytes()).collect::<Vec<_>>();
+    let (now, mut changes) = ((world.now)().nanos, Vec::new());
+    let ids = match kind {
+        Kind::Ctr => remove_ctrs(update, world, &[serial]).map(|(objects, changed)| {
+            changes = changed;
+            ids_of(objects)
+        })?,
+        Kind::Pod => remove_pod(update, world, serial, false).map(|(objects, changed)| {
+            changes = changed;
+            ids_of(objects)
+        })?,
+        Kind::Image => freed(remove_image(update, serial, now, &mut changes)?),
+        Kind::Layer => freed(remove_layer(update, serial, now, &mut changes)?),
     };
-    Ok((Answer::Done, changes))
+    Ok((Answer::Removed(vec![ids]), changes))
 }
 
 fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Removed {
@@ -168,6 +221,9 @@ fn take_out(
     changes: &mut Vec<Change>,
 ) -> Result<Option<Object>> {
     let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
+    if kind == Kind::Ctr {
+        rootfs::release(update, id, serial, now, changes)?;
+    }
     let taken = update.remove_object(kind, serial)?;
     changes.push(Change::Removed(kind, serial));
     changes.extend(taken.bindings.into_iter().map(Change::Binding));

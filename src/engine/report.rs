@@ -9,7 +9,7 @@ use super::{Engine, Error, Result};
 use crate::driver::netns;
 use crate::model::json::{Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
-use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial};
+use crate::model::record::{CtrHead, Doc, ImageHead, Kind, PodHead, Row, Serial};
 use crate::model::runtime::{Setting, from_stored};
 use crate::model::status::pod_status;
 use crate::store::{Query, findings};
@@ -21,6 +21,8 @@ const NETNS_DEADLINE: Duration = Duration::from_millis(500);
 const CTR_COLUMNS: &str = "id\tname\tstatus\tpid\texit-code\tpod\timage\tmounted\tcreated\tstarted\tfinished\n";
 /// The columns of `table/pod`.
 const POD_COLUMNS: &str = "id\tname\tstatus\tcontainers\tcreated\n";
+/// The columns of `table/image`.
+const IMAGE_COLUMNS: &str = "id\tnames\tlayers\tsize\tcontainers\tcreated\n";
 
 impl View {
     /// Everything of one kind at once: tab-separated, a header first, newest first.
@@ -28,7 +30,11 @@ impl View {
     /// # Errors
     /// What the store says; an object that does not decode has a row of dashes.
     pub fn table(&self, kind: Kind) -> Result<String> {
-        let mut text = String::from(if kind == Kind::Ctr { CTR_COLUMNS } else { POD_COLUMNS });
+        let mut text = String::from(match kind {
+            Kind::Ctr => CTR_COLUMNS,
+            Kind::Pod => POD_COLUMNS,
+            Kind::Image | Kind::Layer => IMAGE_COLUMNS,
+        });
         let mut pod_names = std::collections::HashMap::new();
         let rows = self.snapshot().rows()?;
         for (serial, id) in self.snapshot().objects(kind)?.into_iter().rev() {
@@ -40,6 +46,10 @@ impl View {
                     ctr_line(&mut text, &head, pod.flatten().as_deref());
                 }
                 Ok(Some(Row::Pod(head))) => pod_line(&mut text, &head),
+                Ok(Some(Row::Image(head))) => {
+                    let names: Vec<_> = self.tags_of(serial)?.into_iter().map(|(name, _)| name).collect();
+                    image_line(&mut text, &head, &names.join(","), self.users(serial)?.len());
+                }
                 _ => {
                     let dashes = text.lines().next().map_or(0, |header| header.matches('\t').count());
                     let _ = writeln!(text, "{id}{}", "\t-".repeat(dashes));
@@ -82,6 +92,7 @@ impl View {
         let tables = match kind {
             Kind::Ctr => [(Doc::Config, CTR_CONFIG), (Doc::State, CTR_STATE)],
             Kind::Pod => [(Doc::Config, POD_CONFIG), (Doc::State, POD_STATE)],
+            Kind::Image | Kind::Layer => return Ok(Ok(())),
         };
         let name = match self.row(serial)? {
             Some(Row::Ctr(head)) => head.name,
@@ -148,7 +159,7 @@ fn ctr_line(text: &mut String, head: &CtrHead, pod: Option<&str>) {
     let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let _ = writeln!(
         text,
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t-\t{}\t{}\t{}",
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
         head.id(),
         head.name,
         head.status.word(),
@@ -156,6 +167,7 @@ fn ctr_line(text: &mut String, head: &CtrHead, pod: Option<&str>) {
         number(head.exit_code),
         cell(pod),
         cell(head.image.as_deref()),
+        u8::from(head.mounted),
         cell(head.created.as_deref()),
         cell(head.started.as_deref()),
         cell(head.finished.as_deref()),
@@ -167,6 +179,18 @@ fn pod_line(text: &mut String, head: &PodHead) {
     let status = pod_status(&head.counts);
     let created = cell(head.created.as_deref());
     let _ = writeln!(text, "{}\t{}\t{status}\t{members}\t{created}", head.id(), head.name);
+}
+
+fn image_line(text: &mut String, head: &ImageHead, names: &str, users: usize) {
+    let _ = writeln!(
+        text,
+        "{}\t{}\t{}\t{}\t{users}\t{}",
+        head.id(),
+        cell(Some(names)),
+        head.layers,
+        head.size,
+        cell(head.created.as_deref()),
+    );
 }
 
 /// A value in a table: `-` where there is none; tab, newline and backslash escaped.

@@ -5,8 +5,8 @@ use super::{Error, Found, Result};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::is_object;
-use crate::model::record::{Doc, Kind, List, Nanos, Row, Serial};
-use crate::store::{Query, Snapshot, StoreError};
+use crate::model::record::{Doc, ImageHead, Kind, List, Nanos, Row, Serial};
+use crate::store::{Contents, Query, Snapshot, StoreError};
 
 /// What a serial means.
 #[derive(Clone, Debug)]
@@ -44,10 +44,126 @@ impl View {
     }
 
     fn damaged(&self, serial: Serial) -> Result<Option<What>> {
-        if self.snapshot.id_of(Kind::Ctr, serial)?.is_some() {
-            return Ok(Some(What::Damaged(Kind::Ctr)));
+        for kind in Kind::ALL {
+            if self.snapshot.id_of(kind, serial)?.is_some() {
+                return Ok(Some(What::Damaged(kind)));
+            }
         }
-        Ok(self.snapshot.id_of(Kind::Pod, serial)?.map(|_| What::Damaged(Kind::Pod)))
+        Ok(None)
+    }
+
+    /// The image or layer with this ID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn content(&self, kind: Kind, id: &Id) -> Result<Option<Serial>> {
+        Ok(self.snapshot.content(kind, id)?)
+    }
+
+    /// An image's head.
+    ///
+    /// # Errors
+    /// What the store says; it does not decode.
+    pub fn image(&self, serial: Serial) -> Result<ImageHead> {
+        Ok(self.snapshot.image(serial)?)
+    }
+
+    /// A container's name.
+    ///
+    /// # Errors
+    /// What the store says; it does not decode.
+    pub fn ctr_name(&self, serial: Serial) -> Result<String> {
+        Ok(self.snapshot.ctr(serial)?.name)
+    }
+
+    /// A whole image name: its serial and the image's.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn tag(&self, name: &str) -> Result<Option<(Serial, Serial)>> {
+        Ok(self.snapshot.tag(name)?)
+    }
+
+    /// The directory of image names at a path.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn tag_dir(&self, path: &str) -> Result<Option<Serial>> {
+        Ok(self.snapshot.tag_dir(path)?)
+    }
+
+    /// The directories and the names right below a directory of image names, with their serials.
+    ///
+    /// # Errors
+    /// What the store says.
+    #[expect(clippy::type_complexity, reason = "two lists alike")]
+    pub fn tag_entries(&self, dir: &str) -> Result<(Vec<(String, Serial)>, Vec<(String, Serial)>)> {
+        Ok(self.snapshot.tag_entries(dir)?)
+    }
+
+    /// An image's names with their serials.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn tags_of(&self, image: Serial) -> Result<Vec<(String, Serial)>> {
+        Ok(self.snapshot.tags_of(image)?)
+    }
+
+    /// An image's layers, the base first: their places' serials and theirs.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn layers_of(&self, image: Serial) -> Result<Vec<(Serial, Serial)>> {
+        Ok(self.snapshot.layers_of(image)?)
+    }
+
+    /// The place at a position of an image.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn place(&self, image: Serial, position: u64) -> Result<Option<Serial>> {
+        Ok(self.snapshot.place(image, position)?)
+    }
+
+    /// The place of a layer in an image.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn place_of(&self, layer: Serial, image: Serial) -> Result<Option<Serial>> {
+        Ok(self.snapshot.place_of(layer, image)?)
+    }
+
+    /// The images that have a layer: the places' serials and the images'.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn images_with(&self, layer: Serial) -> Result<Vec<(Serial, Serial)>> {
+        Ok(self.snapshot.images_with(layer)?)
+    }
+
+    /// The layers upon a layer.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn children(&self, layer: Serial) -> Result<Vec<Serial>> {
+        Ok(self.snapshot.children(layer)?)
+    }
+
+    /// The containers of an image.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn users(&self, image: Serial) -> Result<Vec<Serial>> {
+        Ok(self.snapshot.users(image)?)
+    }
+
+    /// A document of an image, as it came.
+    ///
+    /// # Errors
+    /// [`Refusal::Undecodable`] when it is missing.
+    pub fn text(&self, serial: Serial, doc: Doc) -> Result<Vec<u8>> {
+        let why = || "it is missing".to_owned();
+        Ok(self.snapshot.doc(serial, doc)?.ok_or_else(|| Refusal::Undecodable { part: doc.name(), why: why() })?)
     }
 
     /// The object with this ID.

@@ -2,6 +2,7 @@
 
 use super::create::{rendered, stamp};
 use super::find::find;
+use super::rootfs::{self, Wanted};
 use super::{Engine, Error, Origin, Result, World};
 use crate::model::container;
 use crate::model::error::Refusal;
@@ -41,13 +42,14 @@ impl Engine {
             let (version, changes) = match kind {
                 Kind::Ctr => write_ctr(update, world, serial, doc, &edits, seen)?,
                 Kind::Pod => write_pod(update, world, serial, doc, &edits, seen)?,
+                Kind::Image | Kind::Layer => return Err(Refusal::ReadOnly { entry: doc.name() }.into()),
             };
             Ok((Answer::Version(version), changes))
         };
         match doc {
             Doc::Config => self.apply_growing(origin, change),
             // What has become of a container must be kept even where the disk is full.
-            Doc::State => self.apply(origin, change),
+            Doc::State | Doc::Manifest => self.apply(origin, change),
         }
     }
 }
@@ -67,15 +69,23 @@ fn write_ctr(
     let bytes = update.doc(serial, doc)?.unwrap_or_default();
     let old = parse(&bytes);
     let mut document = object(old.clone().ok(), || identity(update, &head));
-    let mut new_name = None;
+    let (mut new_name, mut wanted) = (None, None);
     for edit in edits {
         match doc {
             Doc::Config => {
-                document = edit_ctr_config(update, &document, edit.clone(), old.is_ok())?;
+                let (edited, asked) = edit_ctr_config(update, &document, edit.clone(), old.is_ok())?;
+                document = edited;
                 new_name = renamed(update, &head.name, &document)?;
+                wanted = Some(asked);
             }
-            Doc::State => document = container::accept_state(edited(&document, edit.clone(), old.is_ok())?)?,
+            Doc::State | Doc::Manifest => {
+                let new = edited(&document, edit.clone(), old.is_ok())?;
+                document = container::accept_state(&document, new)?;
+            }
         }
+    }
+    if let Some(wanted) = wanted {
+        rootfs::may_have(&head, wanted)?;
     }
     let new_bytes = rendered(document.clone())?;
     if new_bytes == bytes {
@@ -90,7 +100,7 @@ fn write_ctr(
             container::derive_from_config(&mut head, &document);
             changes.push(Change::Config(Kind::Ctr, serial));
         }
-        Doc::State => {
+        Doc::State | Doc::Manifest => {
             head.state = new_stamp;
             container::derive_from_state(&mut head, &document);
             changes.push(Change::State(Kind::Ctr, serial));
@@ -99,6 +109,9 @@ fn write_ctr(
     if let Some(name) = new_name {
         head.binding = rebound(update, Kind::Ctr, serial, &head.name, head.binding, &name, &now, &mut changes)?;
         head.name = name.to_string();
+    }
+    if let Some(wanted) = wanted {
+        rootfs::give(update, &mut head, serial, wanted, now.nanos, &mut changes)?;
     }
     update.put_doc(serial, doc, &new_bytes)?;
     if let Some((pod, _)) = head.pod.filter(|_| head.status != was) {
@@ -142,7 +155,7 @@ fn write_pod(
                 document = pod::rewrite_config(&document, new)?;
                 new_name = renamed(update, &head.name, &document)?;
             }
-            Doc::State => document = pod::accept_state(new)?,
+            Doc::State | Doc::Manifest => document = pod::accept_state(new)?,
         }
     }
     let new_bytes = rendered(document.clone())?;
@@ -157,7 +170,7 @@ fn write_pod(
             pod::derive_from_config(&mut head, &document);
             vec![Change::Config(Kind::Pod, serial)]
         }
-        Doc::State => {
+        Doc::State | Doc::Manifest => {
             head.state = new_stamp;
             vec![Change::State(Kind::Pod, serial)]
         }
@@ -227,7 +240,7 @@ fn edit_ctr_config(
     old: &Map<String, Value>,
     edit: Edit,
     decodes: bool,
-) -> Result<Map<String, Value>> {
+) -> Result<(Map<String, Value>, Wanted)> {
     if let Edit::Merge(patch) = &edit {
         container::check_patch(old, patch)?;
     }
@@ -244,7 +257,9 @@ fn edit_ctr_config(
         let pod = find(update, Kind::Pod, pod).map_err(fixed("pod"))?.id;
         new.insert("pod".to_owned(), Value::from(pod.to_string()));
     }
-    Ok(container::rewrite_config(old, new)?)
+    let mut config = container::rewrite_config(old, new)?;
+    let wanted = rootfs::resolve(update, &mut config)?;
+    Ok((config, wanted))
 }
 
 fn is_absent(error: &Error) -> bool {

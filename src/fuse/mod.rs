@@ -5,6 +5,7 @@
 //! time. What a request changed is told to the kernel by the request's own thread, after the commit
 //! and before the answer, as INVAL_INODE for attributes only: that takes no lock and waits for no page.
 
+mod lane;
 mod reply;
 pub mod session;
 
@@ -19,22 +20,25 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+pub use self::lane::{Lane, Lanes};
 use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
 use crate::sys;
 use crate::tree::{
-    Caller, Change, Entered, Error, Opened, Origin, Outcome, Place, SetAttr, Tree, errno, is_absent, is_incomplete,
+    Caller, Change, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, errno, is_absent, is_incomplete,
     name_text, touched,
 };
 
 /// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
 const RESENT: u64 = 1 << 63;
 
-/// The filesystem as fuser drives it.
+/// The filesystem as fuser drives it; copies are the same one.
+#[derive(Clone)]
 pub struct Adapter {
     tree: Arc<Tree>,
     /// Set once the session has begun, before the first request is read.
     notifier: Arc<OnceLock<Notifier>>,
     owner: Owner,
+    lanes: Lanes,
 }
 
 /// Whose the entries are.
@@ -48,8 +52,8 @@ pub struct Owner {
 
 impl Adapter {
     /// An adapter over a tree.
-    pub fn new(tree: Arc<Tree>, notifier: Arc<OnceLock<Notifier>>, owner: Owner) -> Adapter {
-        Adapter { tree, notifier, owner }
+    pub fn new(tree: Arc<Tree>, notifier: Arc<OnceLock<Notifier>>, owner: Owner, lanes: Lanes) -> Adapter {
+        Adapter { tree, notifier, owner, lanes }
     }
 
     /// Tells the kernel what changed.
@@ -62,7 +66,7 @@ impl Adapter {
     /// Tells what a change touched, answers, and lets the kept answer go; or answers the refusal.
     fn answer<T>(
         &self,
-        request: &Request,
+        asker: Asker,
         op: &str,
         place: Place<'_>,
         result: Result<Outcome<T>, Error>,
@@ -73,19 +77,19 @@ impl Adapter {
                 self.tell(&outcome.changes);
                 reply(Ok(outcome.value));
                 if !outcome.changes.is_empty() {
-                    self.tree.engine().arrived(origin(request));
+                    self.tree.engine().arrived(asker.origin);
                 }
             }
-            Err(error) => reply(Err(self.refuse(request, op, place, &error))),
+            Err(error) => reply(Err(self.refuse(asker, op, place, &error))),
         }
     }
 
     /// Notes a refusal and gives its errno.
-    fn refuse(&self, request: &Request, op: &str, place: Place<'_>, error: &Error) -> FuseErrno {
+    fn refuse(&self, asker: Asker, op: &str, place: Place<'_>, error: &Error) -> FuseErrno {
         if let Error::Store(error) = error {
             log::error!("{op}: {error}");
         }
-        self.tree.note_refusal(caller(request), op, place, error);
+        self.tree.note_refusal(asker.caller, op, place, error);
         code(error)
     }
 
@@ -108,13 +112,19 @@ fn code(error: &Error) -> FuseErrno {
     FuseErrno::from_i32(errno(error).code)
 }
 
-fn origin(request: &Request) -> Origin {
-    let unique = request.unique().0;
-    Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 }
+/// A request, as far as it matters beside what it asks.
+#[derive(Clone, Copy)]
+struct Asker {
+    origin: Origin,
+    caller: Caller,
 }
 
-fn caller(request: &Request) -> Caller {
-    Caller { pid: request.pid(), uid: request.uid() }
+fn asker(request: &Request) -> Asker {
+    let unique = request.unique().0;
+    Asker {
+        origin: Origin { unique: unique & !RESENT, resent: unique & RESENT != 0 },
+        caller: Caller { pid: request.pid(), uid: request.uid() },
+    }
 }
 
 impl Filesystem for Adapter {
@@ -131,7 +141,7 @@ impl Filesystem for Adapter {
             Ok(Some(entered)) => self.enter(&entered, reply),
             Ok(None) => reply.error(FuseErrno::ENOENT),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(request, "lookup", Place::In(parent.0, text), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "lookup", Place::In(parent.0, text), &error)),
         }
     }
 
@@ -139,7 +149,7 @@ impl Filesystem for Adapter {
         match self.tree.getattr(ino.0) {
             Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr, self.owner)),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(request, "getattr", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "getattr", Place::At(ino.0), &error)),
         }
     }
 
@@ -167,7 +177,7 @@ impl Filesystem for Adapter {
         let set = SetAttr { mode, owner, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         match self.tree.setattr(ino.0, set) {
             Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, self.owner)),
-            Err(error) => reply.error(self.refuse(request, "setattr", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "setattr", Place::At(ino.0), &error)),
         }
     }
 
@@ -175,7 +185,7 @@ impl Filesystem for Adapter {
         match self.tree.readlink(ino.0) {
             Ok(target) => reply.data(target.as_bytes()),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(request, "readlink", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "readlink", Place::At(ino.0), &error)),
         }
     }
 
@@ -189,15 +199,22 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        reply.error(self.refuse_new(request, "mknod", parent, name));
+        reply.error(self.refuse_new(asker(request), "mknod", parent, name));
     }
 
-    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, _target: &Path, reply: ReplyEntry) {
-        reply.error(self.refuse_new(request, "symlink", parent, name));
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let result = name_text(name).and_then(|name| {
+            self.tree.symlink(asker(request).origin, parent.0, name, name_text(target.as_os_str())?)
+        });
+        let shown = name.to_string_lossy();
+        self.answer(asker(request), "symlink", Place::In(parent.0, &shown), result, |result| match result {
+            Ok(entered) => self.enter(&entered, reply),
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn link(&self, request: &Request, _ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply.error(self.refuse_new(request, "link", parent, name));
+        reply.error(self.refuse_new(asker(request), "link", parent, name));
     }
 
     fn create(
@@ -210,28 +227,36 @@ impl Filesystem for Adapter {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(self.refuse_new(request, "create", parent, name));
+        reply.error(self.refuse_new(asker(request), "create", parent, name));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
-        let result = name_text(name).and_then(|name| self.tree.mkdir(origin(request), parent.0, name));
+        let result = name_text(name).and_then(|name| self.tree.mkdir(asker(request).origin, parent.0, name));
         let shown = name.to_string_lossy();
-        self.answer(request, "mkdir", Place::In(parent.0, &shown), result, |result| match result {
+        self.answer(asker(request), "mkdir", Place::In(parent.0, &shown), result, |result| match result {
             Ok(entered) => self.enter(&entered, reply),
             Err(errno) => reply.error(errno),
         });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let result = name_text(name).and_then(|name| self.tree.unlink(origin(request), parent.0, name));
+        let result = name_text(name).and_then(|name| self.tree.unlink(asker(request).origin, parent.0, name));
         let shown = name.to_string_lossy();
-        self.answer(request, "unlink", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+        self.answer(asker(request), "unlink", Place::In(parent.0, &shown), result, |result| empty(reply, result));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let result = name_text(name).and_then(|name| self.tree.rmdir(origin(request), parent.0, name));
-        let shown = name.to_string_lossy();
-        self.answer(request, "rmdir", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+        let (asker, name) = (asker(request), name.to_owned());
+        let remove = move |adapter: &Adapter, patience, name: &OsStr, reply| {
+            let result = name_text(name).and_then(|name| adapter.tree.rmdir(asker.origin, patience, parent.0, name));
+            let shown = name.to_string_lossy();
+            adapter.answer(asker, "rmdir", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+        };
+        if name.to_str().is_some_and(|name| self.tree.unmounts(parent.0, name)) {
+            let adapter = self.clone();
+            return self.lanes.remove.run(move || remove(&adapter, Patience::Some, &name, reply));
+        }
+        remove(self, Patience::None, &name, reply);
     }
 
     fn rename(
@@ -249,10 +274,10 @@ impl Filesystem for Adapter {
         }
         let swap = flags.contains(RenameFlags::RENAME_EXCHANGE);
         let result = name_text(name).and_then(|from| {
-            self.tree.rename(origin(request), (parent.0, from), (newparent.0, name_text(newname)?), swap)
+            self.tree.rename(asker(request).origin, (parent.0, from), (newparent.0, name_text(newname)?), swap)
         });
         let shown = name.to_string_lossy();
-        self.answer(request, "rename", Place::In(parent.0, &shown), result, |result| empty(reply, result));
+        self.answer(asker(request), "rename", Place::In(parent.0, &shown), result, |result| empty(reply, result));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -263,7 +288,7 @@ impl Filesystem for Adapter {
                 reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
             }
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(request, "open", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "open", Place::At(ino.0), &error)),
         }
     }
 
@@ -284,10 +309,16 @@ impl Filesystem for Adapter {
         if lock_owner.is_none() {
             return reply.error(FuseErrno::EINVAL);
         }
-        match self.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
+        let asker = asker(request);
+        let read = move |adapter: &Adapter| match adapter.tree.read(Opened { ino: ino.0, fh: fh.0 }, offset, size as usize) {
             Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(self.refuse(request, "read", Place::At(ino.0), &error)),
+            Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
+        };
+        if self.tree.measures(ino.0) {
+            let adapter = self.clone();
+            return self.lanes.measure.run(move || read(&adapter));
         }
+        read(self);
     }
 
     fn write(
@@ -302,20 +333,35 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let append = sys::fd::is_append(flags.0);
-        let result = self.tree.write(origin(request), Opened { ino: ino.0, fh: fh.0 }, data, append);
-        self.answer(request, "write", Place::At(ino.0), result, |result| match result {
-            Ok(bytes) => reply.written(bytes as u32),
-            Err(errno) => reply.error(errno),
-        });
+        let (asker, append) = (asker(request), sys::fd::is_append(flags.0));
+        let write = move |adapter: &Adapter, data: &[u8]| {
+            let result = adapter.tree.write(asker.origin, Opened { ino: ino.0, fh: fh.0 }, data, append);
+            adapter.answer(asker, "write", Place::At(ino.0), result, |result| match result {
+                Ok(bytes) => reply.written(bytes as u32),
+                Err(errno) => reply.error(errno),
+            });
+        };
+        if self.tree.waits_for_mounts(ino.0) {
+            let (adapter, data) = (self.clone(), data.to_owned());
+            return self.lanes.mount.run(move || write(&adapter, &data));
+        }
+        write(self, data);
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        match self.tree.flush(origin(request), caller(request), Opened { ino: ino.0, fh: fh.0 }) {
-            // More may follow: whether bytes are lost shows at the last close, which notes it.
-            Err(error) if is_incomplete(&error) => reply.error(code(&error)),
-            result => self.answer(request, "close", Place::At(ino.0), result, |result| empty(reply, result)),
+        let asker = asker(request);
+        let flush = move |adapter: &Adapter| {
+            match adapter.tree.flush(asker.origin, asker.caller, Opened { ino: ino.0, fh: fh.0 }) {
+                // More may follow: whether bytes are lost shows at the last close, which notes it.
+                Err(error) if is_incomplete(&error) => reply.error(code(&error)),
+                result => adapter.answer(asker, "close", Place::At(ino.0), result, |result| empty(reply, result)),
+            }
+        };
+        if self.tree.waits_for_mounts(ino.0) {
+            let adapter = self.clone();
+            return self.lanes.mount.run(move || flush(&adapter));
         }
+        flush(self);
     }
 
     fn release(
@@ -345,7 +391,7 @@ impl Filesystem for Adapter {
         match self.tree.opendir(ino.0) {
             Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(request, "opendir", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "opendir", Place::At(ino.0), &error)),
         }
     }
 
@@ -359,7 +405,7 @@ impl Filesystem for Adapter {
                 }
                 reply.ok();
             }
-            Err(error) => reply.error(self.refuse(request, "readdir", Place::At(ino.0), &error)),
+            Err(error) => reply.error(self.refuse(asker(request), "readdir", Place::At(ino.0), &error)),
         }
     }
 
@@ -398,10 +444,10 @@ impl Filesystem for Adapter {
 }
 
 impl Adapter {
-    fn refuse_new(&self, request: &Request, op: &str, parent: INodeNo, name: &OsStr) -> FuseErrno {
+    fn refuse_new(&self, asker: Asker, op: &str, parent: INodeNo, name: &OsStr) -> FuseErrno {
         let name = name.to_string_lossy();
         match self.tree.refuse_new() {
-            Err(error) => self.refuse(request, op, Place::In(parent.0, &name), &error),
+            Err(error) => self.refuse(asker, op, Place::In(parent.0, &name), &error),
             Ok(()) => FuseErrno::EPERM,
         }
     }

@@ -19,14 +19,25 @@ pub const DEPENDENCIES: &str = "Dependencies";
 const SHM_SIZE: i64 = 64 << 20;
 /// The cgroup parent unless the config says otherwise (libpod's default).
 const CGROUP_PARENT: &str = "/libpod_parent";
+/// Keys of a state that ctrfs derives itself.
+const MOUNTED: &str = "mounted";
+const MOUNT_POINT: &str = "mountPoint";
+/// The key of a config by which an image is asked for; it is kept under libpod's two keys.
+pub const IMAGE: &str = "image";
+/// libpod's key for the image's ID.
+pub const IMAGE_ID: &str = "rootfsImageID";
+/// libpod's key for the image's name.
+pub const IMAGE_NAME: &str = "rootfsImageName";
+/// libpod's key for a directory that is the rootfs.
+pub const ROOTFS: &str = "rootfs";
 /// Keys that never change once the container is made, beside the edges.
 const FIXED: [&str; 3] = ["id", "pod", "createdTime"];
 /// Keys of a state that a reboot voids; times, exit code and paths stay.
 const VOLATILE: [&str; 14] = [
     "pid",
     "conmonPid",
-    "mounted",
-    "mountPoint",
+    MOUNTED,
+    MOUNT_POINT,
     "realMountPoint",
     "netns",
     "execSessions",
@@ -198,25 +209,40 @@ pub fn id_in(config: &Map<String, Value>) -> Result<Option<Id>, Refusal> {
     }
 }
 
-/// Checks a state and brings it into the form that is kept: the status as a word, without the keys
-/// that ctrfs derives itself.
+/// Checks a state and brings it into the form that is kept: the status as a word, and the keys that
+/// ctrfs derives itself as they were.
 ///
 /// # Errors
 /// [`Refusal::BadKey`] for a known key with a wrong value, [`Refusal::FixedKey`] for a derived key
 /// that says otherwise.
-pub fn accept_state(state: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+pub fn accept_state(old: &Map<String, Value>, state: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
     check(CTR_STATE, &state)?;
     let mut state = state;
-    for (key, derived) in [("mounted", Value::from(false)), ("mountPoint", Value::from(""))] {
-        if state.get(key).is_some_and(|value| !value.is_null() && *value != derived) {
+    for (key, none) in [(MOUNTED, Value::from(false)), (MOUNT_POINT, Value::from(""))] {
+        let derived = old.get(key);
+        if state.get(key).is_some_and(|value| !value.is_null() && value != derived.unwrap_or(&none)) {
             return Err(Refusal::FixedKey { key });
         }
-        state.shift_remove(key);
+        match derived {
+            None => drop(state.shift_remove(key)),
+            Some(derived) => drop(state.insert(key.to_owned(), derived.clone())),
+        }
     }
     if let Some(status) = state.get("state").and_then(Status::from_value) {
         state.insert("state".to_owned(), Value::from(status.word()));
     }
     Ok(state)
+}
+
+/// The state of a container whose rootfs is mounted there, or is not mounted.
+pub fn mounted_state(state: &Map<String, Value>, at: Option<&str>) -> Map<String, Value> {
+    let mut state = state.clone();
+    state.retain(|key, _| key != MOUNTED && key != MOUNT_POINT);
+    if let Some(at) = at {
+        state.insert(MOUNTED.to_owned(), Value::from(true));
+        state.insert(MOUNT_POINT.to_owned(), Value::from(at));
+    }
+    state
 }
 
 /// The state after a reboot.
@@ -229,7 +255,8 @@ pub fn reset_state(state: &Map<String, Value>) -> Map<String, Value> {
 
 /// Fills in what a head derives from the config.
 pub fn derive_from_config(head: &mut CtrHead, config: &Map<String, Value>) {
-    head.image = text(config, "rootfsImageName").or(text(config, "rootfsImageID")).map(str::to_owned);
+    head.image = text(config, IMAGE_NAME).or(text(config, IMAGE_ID)).map(str::to_owned);
+    head.shm = !config.get("NoShm").and_then(Value::as_bool).unwrap_or(false);
     head.created = text(config, "createdTime").map(str::to_owned);
 }
 
@@ -238,6 +265,7 @@ pub fn derive_from_state(head: &mut CtrHead, state: &Map<String, Value>) {
     head.status = state.get("state").and_then(Status::from_value).unwrap_or(Status::Unknown);
     head.pid = state.get("pid").and_then(Value::as_i64).filter(|pid| *pid != 0);
     head.exit_code = state.get("exitCode").and_then(Value::as_i64);
+    head.mounted = state.get(MOUNTED).and_then(Value::as_bool).unwrap_or(false);
     head.netns = text(state, "netns").map(str::to_owned);
     head.started = text(state, "startedTime").map(str::to_owned);
     head.finished = text(state, "finishedTime").map(str::to_owned);

@@ -49,6 +49,63 @@ pub enum Refusal {
         /// Its status word.
         status: &'static str,
     },
+    /// Others use the image or layer.
+    InUse {
+        /// What it is.
+        kind: Kind,
+        /// Its ID, shortened.
+        id: String,
+        /// Who uses it.
+        by: Vec<String>,
+    },
+    /// The container's rootfs is mounted, and must not be.
+    Mounted {
+        /// The container's name.
+        name: String,
+    },
+    /// The container is being mounted, unmounted or removed by somebody else.
+    Busy {
+        /// The container's name.
+        name: String,
+    },
+    /// The container is past the status in which it could be given a rootfs.
+    NotConfigured {
+        /// The container's name.
+        name: String,
+        /// Its status word.
+        status: &'static str,
+    },
+    /// There is nothing that a rootfs could be made of.
+    NoRootfs {
+        /// The container's name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// A layer that a new image needs is neither in the store nor in its staging directory.
+    NoLayer {
+        /// The layer.
+        id: Id,
+    },
+    /// The digest that was claimed is not what the content has.
+    BadDigest {
+        /// The content.
+        what: &'static str,
+        /// What was claimed.
+        claimed: String,
+        /// What it has.
+        found: String,
+    },
+    /// A directory of image names that is not empty.
+    NamesBelow {
+        /// The directory.
+        path: String,
+    },
+    /// An image's name belongs to another image.
+    TagTaken {
+        /// The name.
+        name: String,
+    },
     /// Every object keeps at least one name.
     LastName {
         /// The name.
@@ -152,6 +209,15 @@ pub enum Refusal {
         /// What is wrong with it.
         why: String,
     },
+    /// A name that a rootfs's own files do not know.
+    NoAccount {
+        /// "user" or "group".
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
     /// A `control` document with a verb that there is not.
     UnknownVerb {
         /// The verb.
@@ -170,6 +236,19 @@ impl fmt::Display for Refusal {
                 write!(f, "container {name} is needed by {}", dependents.join(", "))
             }
             Refusal::Live { name, status } => write!(f, "container {name} is {status}"),
+            Refusal::InUse { kind, id, by } => write!(f, "{kind} {id} is used by {}", by.join(", ")),
+            Refusal::Mounted { name } => write!(f, "container {name} is mounted"),
+            Refusal::Busy { name } => write!(f, "container {name} is being mounted, unmounted or removed"),
+            Refusal::NotConfigured { name, status } => {
+                write!(f, "container {name} is {status}; only one that is configured can be given a rootfs")
+            }
+            Refusal::NoRootfs { name, why } => write!(f, "container {name} has no rootfs to mount: {why}"),
+            Refusal::NoLayer { id } => write!(f, "layer {id} is neither in the store nor in the staging directory"),
+            Refusal::BadDigest { what, claimed, found } => {
+                write!(f, "the {what} should have the digest {claimed} and has {found}")
+            }
+            Refusal::NamesBelow { path } => write!(f, "{path} has image names in it"),
+            Refusal::TagTaken { name } => write!(f, "the name {name} belongs to an image"),
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),
@@ -198,6 +277,9 @@ impl fmt::Display for Refusal {
             Refusal::Changed => f.write_str("somebody else changed it since this handle read it"),
             Refusal::Gone => f.write_str("it was removed"),
             Refusal::Undecodable { part, why } => write!(f, "the stored {part} cannot be read: {why}"),
+            Refusal::NoAccount { what, name, file } => {
+                write!(f, "no {what} {name:?}: the rootfs has none in {file}, and it is no number from 0 to 4294967294")
+            }
             Refusal::UnknownVerb { verb } => write!(f, "there is no verb {verb:?}; there is \"remove\""),
         }
     }

@@ -3,6 +3,7 @@
 //! The keys are libpod's. null is taken everywhere, for libpod writes it for an empty list.
 
 use crate::model::error::Refusal;
+use crate::model::hosts;
 use crate::model::json::{Map, Value};
 use crate::model::status::Status;
 
@@ -21,6 +22,14 @@ pub enum Type {
     List,
     /// An array of strings.
     Texts,
+    /// An array of IP addresses.
+    Addresses,
+    /// An array of words without white space.
+    Words,
+    /// An array of NAME:ADDRESS.
+    Hosts,
+    /// A host's name.
+    Hostname,
     /// An object.
     Object,
     /// An object whose values are strings.
@@ -45,6 +54,10 @@ impl Type {
             Type::Count => "an integer of 0 or more",
             Type::List => "an array",
             Type::Texts => "an array of strings",
+            Type::Addresses => "an array of IP addresses",
+            Type::Words => "an array of words without white space",
+            Type::Hosts => "an array of NAME:ADDRESS or NAME;NAME:ADDRESS, with an IP address",
+            Type::Hostname => "a name of at most 64 bytes without white space and '/'",
             Type::Object => "an object",
             Type::TextMap => "an object of strings",
             Type::Time => "a time as RFC 3339 writes it",
@@ -63,7 +76,11 @@ impl Type {
             Type::Int => value.as_i64().is_some(),
             Type::Count => value.as_u64().is_some(),
             Type::List => value.is_array(),
-            Type::Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+            Type::Texts => each(value, |_| true),
+            Type::Addresses => each(value, hosts::is_address),
+            Type::Words => each(value, hosts::is_word),
+            Type::Hosts => each(value, |text| hosts::entry(text).is_some()),
+            Type::Hostname => value.as_str().is_some_and(|text| text.is_empty() || hosts::is_hostname(text)),
             Type::Object => value.is_object(),
             Type::TextMap => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
             Type::Time => value.as_str().is_some_and(is_time),
@@ -72,6 +89,11 @@ impl Type {
             Type::ExitCode => value.as_i64().is_some_and(|code| i32::try_from(code).is_ok()),
         }
     }
+}
+
+/// Whether a value is an array of strings that all pass.
+fn each(value: &Value, passes: impl Fn(&str) -> bool) -> bool {
+    value.as_array().is_some_and(|items| items.iter().all(|item| item.as_str().is_some_and(&passes)))
 }
 
 /// The largest process ID that Linux gives (`PID_MAX_LIMIT`).
@@ -116,7 +138,17 @@ pub fn text<'a>(document: &'a Map<String, Value>, key: &str) -> Option<&'a str> 
     document.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// libpod's ContainerConfig.
+/// The strings of an array under a key; none where there is no such array.
+pub fn texts<'a>(document: &'a Map<String, Value>, key: &str) -> Vec<&'a str> {
+    document.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Whether a key holds true.
+pub fn is_set(document: &Map<String, Value>, key: &str) -> bool {
+    document.get(key).and_then(Value::as_bool) == Some(true)
+}
+
+/// libpod's ContainerConfig; `image` and `hostname` are ours.
 pub const CTR_CONFIG: &[(&str, Type)] = &[
     ("id", Type::Text),
     ("name", Type::Text),
@@ -124,9 +156,11 @@ pub const CTR_CONFIG: &[(&str, Type)] = &[
     ("spec", Type::Object),
     ("namespace", Type::Text),
     ("idMappingsOptions", Type::Object),
+    ("image", Type::Text),
     ("rootfsImageID", Type::Text),
     ("rootfsImageName", Type::Text),
     ("rootfs", Type::Text),
+    ("rootfs_overlay", Type::Bool),
     ("imageVolumes", Type::Bool),
     ("ShmDir", Type::Text),
     ("NoShm", Type::Bool),
@@ -149,10 +183,14 @@ pub const CTR_CONFIG: &[(&str, Type)] = &[
     ("Dependencies", Type::Texts),
     ("createNetNS", Type::Bool),
     ("portMappings", Type::List),
-    ("dnsServer", Type::Texts),
-    ("dnsSearch", Type::Texts),
-    ("dnsOption", Type::Texts),
-    ("hostsAdd", Type::Texts),
+    ("hostname", Type::Hostname),
+    ("useImageHostname", Type::Bool),
+    ("UseImageResolvConf", Type::Bool),
+    ("dnsServer", Type::Addresses),
+    ("dnsSearch", Type::Words),
+    ("dnsOption", Type::Words),
+    ("UseImageHosts", Type::Bool),
+    ("hostsAdd", Type::Hosts),
     ("userVolumes", Type::Texts),
     ("entrypoint", Type::Texts),
     ("command", Type::Texts),

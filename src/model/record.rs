@@ -25,12 +25,24 @@ pub enum Kind {
     Ctr = 0,
     /// A pod.
     Pod = 1,
+    /// An image; its ID is the digest of its config.
+    Image = 2,
+    /// A layer; its ID is its chain ID, or the container's whose writable layer it is.
+    Layer = 3,
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 4] = [Kind::Ctr, Kind::Pod, Kind::Image, Kind::Layer];
+
     /// The kind with this number.
     pub fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Ctr, Kind::Pod].into_iter().find(|kind| *kind as u8 == number)
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// Whether objects of this kind are named by what they hold: those have an ID space of their own.
+    pub const fn is_content(self) -> bool {
+        matches!(self, Kind::Image | Kind::Layer)
     }
 
     /// The directory of the tree that holds objects of this kind.
@@ -38,6 +50,8 @@ impl Kind {
         match self {
             Kind::Ctr => "ctr",
             Kind::Pod => "pod",
+            Kind::Image => "image",
+            Kind::Layer => "layer",
         }
     }
 }
@@ -47,11 +61,13 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Ctr => "container",
             Kind::Pod => "pod",
+            Kind::Image => "image",
+            Kind::Layer => "layer",
         })
     }
 }
 
-/// An object's two documents.
+/// An object's documents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Doc {
@@ -59,6 +75,8 @@ pub enum Doc {
     Config = 0,
     /// What is so now.
     State = 1,
+    /// What an image consists of.
+    Manifest = 2,
 }
 
 impl Doc {
@@ -67,6 +85,7 @@ impl Doc {
         match self {
             Doc::Config => "config",
             Doc::State => "state",
+            Doc::Manifest => "manifest",
         }
     }
 }
@@ -117,6 +136,87 @@ pub struct CtrHead {
     pub started: Option<String>,
     /// `finishedTime` of the state.
     pub finished: Option<String>,
+    /// What its rootfs is made of.
+    pub rootfs: Rootfs,
+    /// Whether it has a tmpfs for /dev/shm.
+    pub shm: bool,
+    /// `mounted` of the state: it was asked to be, and was in this boot.
+    pub mounted: bool,
+}
+
+/// What a container's rootfs is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// It has none.
+    #[default]
+    None,
+    /// The layers of an image below a layer of its own.
+    Image {
+        /// The image.
+        image: Serial,
+        /// The container's own layer.
+        layer: Serial,
+    },
+    /// The directory that `rootfs` of the config names.
+    Directory,
+}
+
+impl Rootfs {
+    /// The image.
+    pub const fn image(self) -> Option<Serial> {
+        match self {
+            Rootfs::Image { image, .. } => Some(image),
+            Rootfs::None | Rootfs::Directory => None,
+        }
+    }
+}
+
+/// An image without its documents.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ImageHead {
+    /// The ID's bytes.
+    pub id: [u8; 32],
+    /// When it was imported.
+    pub made: Nanos,
+    /// When a name was given to it or taken away last.
+    pub names_changed: Nanos,
+    /// When the list of its containers changed last.
+    pub users_changed: Nanos,
+    /// Bytes of its manifest.
+    pub manifest: u64,
+    /// Bytes of its config.
+    pub config: u64,
+    /// Bytes of the files in all of its layers.
+    pub size: u64,
+    /// How many layers it has.
+    pub layers: u32,
+    /// `created` of its config.
+    pub created: Option<String>,
+}
+
+/// A layer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LayerHead {
+    /// The ID's bytes.
+    pub id: [u8; 32],
+    /// The layer below.
+    pub parent: Option<Serial>,
+    /// The container whose writable layer it is.
+    pub owner: Option<Serial>,
+    /// The digest of its tar stream; a writable layer has none.
+    pub diff_id: Option<[u8; 32]>,
+    /// When it was made.
+    pub made: Nanos,
+    /// When the list of layers upon it changed last.
+    pub children_changed: Nanos,
+    /// When the list of images that have it changed last.
+    pub users_changed: Nanos,
+    /// Bytes of its files, those with several links once.
+    pub size: u64,
+    /// Bytes that they take on disk.
+    pub disk: u64,
+    /// How many entries it has.
+    pub entries: u64,
 }
 
 /// A pod without its documents.
@@ -180,6 +280,51 @@ pub enum Row {
         /// When it was made.
         made: Nanos,
     },
+    /// An image.
+    Image(ImageHead),
+    /// A layer.
+    Layer(LayerHead),
+    /// An image's name.
+    Tag {
+        /// The whole name.
+        name: String,
+        /// The image.
+        image: Serial,
+        /// When it was given.
+        made: Nanos,
+    },
+    /// A directory of image names.
+    TagDir {
+        /// Its path below `image-name/`.
+        path: String,
+        /// When an entry came or went last.
+        changed: Nanos,
+    },
+    /// A layer's place in an image.
+    Place {
+        /// The image.
+        image: Serial,
+        /// The layer.
+        layer: Serial,
+        /// Which it is, from 0, the base.
+        position: u32,
+        /// When it was made.
+        made: Nanos,
+    },
+}
+
+impl ImageHead {
+    /// The ID.
+    pub fn id(&self) -> Id {
+        Id::from_bytes(self.id)
+    }
+}
+
+impl LayerHead {
+    /// The ID.
+    pub fn id(&self) -> Id {
+        Id::from_bytes(self.id)
+    }
 }
 
 impl CtrHead {
@@ -208,6 +353,17 @@ pub enum List {
     Name = 2,
     /// IDs.
     Id = 3,
+    /// Images.
+    Image = 4,
+    /// Layers.
+    Layer = 5,
+    /// The first parts of image names.
+    ImageName = 6,
+}
+
+impl List {
+    /// How many there are.
+    pub const COUNT: usize = 7;
 }
 
 /// What a committed transaction changed, for whoever caches it.
@@ -233,6 +389,18 @@ pub enum Change {
     Member(Serial),
     /// An object is gone.
     Removed(Kind, Serial),
+    /// An image's names.
+    Names(Serial),
+    /// The containers of an image, or the images and containers of a layer.
+    Users(Kind, Serial),
+    /// The layers upon a layer.
+    Children(Serial),
+    /// An image's name is gone or means something else.
+    Tag(Serial),
+    /// The list of a directory of image names, or the directory is gone.
+    TagDir(Serial),
+    /// A layer's place in an image is gone.
+    Place(Serial),
 }
 
 /// What a request was answered, kept until the answer is known to have arrived.

@@ -6,7 +6,7 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::Query;
-use super::tables::{DOCS, IDS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
+use super::tables::{DIGESTS, DOCS, IDS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
 use super::update::Done;
 use crate::model::id::Id;
 use crate::model::record::{Doc, Kind, Row, Serial};
@@ -64,6 +64,14 @@ fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> 
             found.push(format!("ids {id}: not listed in objects"));
         }
     }
+    for entry in state.table(DIGESTS)?.iter()? {
+        let (key, serial) = entry?;
+        let (kind, id) = (key.value().0, Id::from_bytes(*key.value().1));
+        listed += 1;
+        if objects.get(&(kind, serial.value())) != Some(&id) {
+            found.push(format!("digests {id}: not listed in objects"));
+        }
+    }
     if listed != objects.len() {
         found.push(format!("objects: {} entries for {listed} IDs", objects.len()));
     }
@@ -71,6 +79,8 @@ fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> 
         match rows.get(serial) {
             Some(Some(Row::Ctr(head))) if *kind == Kind::Ctr as u8 && head.id() == *id => {}
             Some(Some(Row::Pod(head))) if *kind == Kind::Pod as u8 && head.id() == *id => {}
+            Some(Some(Row::Image(head))) if *kind == Kind::Image as u8 && head.id() == *id => {}
+            Some(Some(Row::Layer(head))) if *kind == Kind::Layer as u8 && head.id() == *id => {}
             Some(None) => {} // named above
             _ => found.push(format!("objects {id}: row {serial} is not this object's")),
         }
@@ -79,6 +89,8 @@ fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> 
         let key = match row {
             Some(Row::Ctr(_)) => (Kind::Ctr as u8, *serial),
             Some(Row::Pod(_)) => (Kind::Pod as u8, *serial),
+            Some(Row::Image(_)) => (Kind::Image as u8, *serial),
+            Some(Row::Layer(_)) => (Kind::Layer as u8, *serial),
             _ => continue,
         };
         if !objects.contains_key(&key) {
@@ -211,9 +223,16 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
     }
     let mut expected = 0;
     for (serial, row) in rows {
-        let (kind, id, stamps) = match row {
-            Some(Row::Ctr(head)) => (Kind::Ctr, head.id(), [head.config, head.state]),
-            Some(Row::Pod(head)) => (Kind::Pod, head.id(), [head.config, head.state]),
+        let (kind, id, docs) = match row {
+            Some(Row::Ctr(head)) => {
+                (Kind::Ctr, head.id(), [(Doc::Config, head.config.size), (Doc::State, head.state.size)])
+            }
+            Some(Row::Pod(head)) => {
+                (Kind::Pod, head.id(), [(Doc::Config, head.config.size), (Doc::State, head.state.size)])
+            }
+            Some(Row::Image(head)) => {
+                (Kind::Image, head.id(), [(Doc::Config, head.config), (Doc::Manifest, head.manifest)])
+            }
             None => {
                 expected +=
                     usize::from(sizes.contains_key(&(*serial, 0))) + usize::from(sizes.contains_key(&(*serial, 1)));
@@ -221,12 +240,12 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
             }
             _ => continue,
         };
-        for (doc, stamp) in [Doc::Config, Doc::State].into_iter().zip(stamps) {
+        for (doc, due) in docs {
             expected += 1;
             match sizes.get(&(*serial, doc as u8)) {
                 None => found.push(format!("{}/{id}: its {} is missing", kind.dir(), doc.name())),
-                Some(size) if *size != stamp.size => {
-                    found.push(format!("{}/{id}: its {} has {size} bytes, not {}", kind.dir(), doc.name(), stamp.size));
+                Some(size) if *size != due => {
+                    found.push(format!("{}/{id}: its {} has {size} bytes, not {due}", kind.dir(), doc.name()));
                 }
                 Some(_) => {}
             }

@@ -8,7 +8,9 @@
 mod backend;
 mod check;
 mod commit;
+mod content;
 mod error;
+mod migrate;
 mod query;
 mod reserve;
 mod tables;
@@ -34,6 +36,7 @@ use self::tables::meta;
 use crate::model::record::{List, Nanos};
 
 pub use self::check::findings;
+pub use self::content::Contents;
 pub use self::error::{OpenError, StoreError};
 pub use self::query::{Query, Rows, Snapshot, Update};
 pub use self::tables::SCHEMA;
@@ -121,10 +124,11 @@ impl Update<'_> {
         self.table(tables::NEEDS)?;
         self.table(tables::NEEDED)?;
         self.table(tables::MEMBERS)?;
-        for list in [List::Ctr, List::Pod, List::Name, List::Id] {
+        for list in [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName] {
             self.touch_list(list, now)?;
         }
         self.table(tables::REQUESTS)?;
+        self.create_content_tables()?;
         Ok(())
     }
 }
@@ -205,7 +209,12 @@ impl Store {
         match in_words(&store.path, || store.snapshot()?.schema())? {
             SCHEMA => Ok(store),
             found if found > SCHEMA => Err(OpenError::NewerSchema { path: dir.to_owned(), found }),
-            found => Err(OpenError::Damaged { path: dir.to_owned(), why: format!("it has schema {found}") }),
+            0 => Err(OpenError::Damaged { path: dir.to_owned(), why: "it has no schema".to_owned() }),
+            found => {
+                store.update(move |update| update.migrate(found))?;
+                log::info!("the store {} was brought from schema {found} to {SCHEMA}", dir.display());
+                Ok(store)
+            }
         }
     }
 

@@ -11,6 +11,15 @@
 //! needs     from, to            -> serial       of the edge: what a container depends on
 //! needed    to, from            -> serial       of the edge: what depends on a container
 //! members   pod, container      -> serial       of the membership
+//! digests   kind, ID            -> serial       images and layers, each an ID space of its own
+//! tags      image name          -> serial       of the name
+//! tag-dirs  path                -> serial       of a directory of image names
+//! tagged    image, name         -> ()           an image's names
+//! places    image, position     -> serial       of a layer's place in an image
+//! held      layer, image        -> serial       of the same
+//! children  layer, layer        -> ()           the layers upon a layer
+//! users     image, container    -> ()           the containers of an image
+//! mounted   container           -> ()           those that were asked to be mounted, in this boot
 //! lists     List                -> nanoseconds  when a listing of the whole store changed last
 //! requests  connection, unique  -> Done (postcard)  answers that may not have arrived, changes not yet told
 //! ```
@@ -18,7 +27,7 @@
 use redb::TableDefinition;
 
 /// The schema that this program writes; newer ones are refused.
-pub const SCHEMA: u64 = 1;
+pub const SCHEMA: u64 = 2;
 
 pub(super) type Key = [u8; 32];
 
@@ -32,6 +41,15 @@ pub(super) const DOCS: TableDefinition<(u64, u8), &[u8]> = TableDefinition::new(
 pub(super) const NEEDS: TableDefinition<(u64, u64), u64> = TableDefinition::new("needs");
 pub(super) const NEEDED: TableDefinition<(u64, u64), u64> = TableDefinition::new("needed");
 pub(super) const MEMBERS: TableDefinition<(u64, u64), u64> = TableDefinition::new("members");
+pub(super) const DIGESTS: TableDefinition<(u8, &Key), u64> = TableDefinition::new("digests");
+pub(super) const TAGS: TableDefinition<&str, u64> = TableDefinition::new("tags");
+pub(super) const TAG_DIRS: TableDefinition<&str, u64> = TableDefinition::new("tag-dirs");
+pub(super) const TAGGED: TableDefinition<(u64, u64), ()> = TableDefinition::new("tagged");
+pub(super) const PLACES: TableDefinition<(u64, u64), u64> = TableDefinition::new("places");
+pub(super) const HELD: TableDefinition<(u64, u64), u64> = TableDefinition::new("held");
+pub(super) const CHILDREN: TableDefinition<(u64, u64), ()> = TableDefinition::new("children");
+pub(super) const USERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("users");
+pub(super) const MOUNTED: TableDefinition<u64, ()> = TableDefinition::new("mounted");
 pub(super) const LISTS: TableDefinition<u8, u64> = TableDefinition::new("lists");
 pub(super) const REQUESTS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("requests");
 

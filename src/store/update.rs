@@ -22,7 +22,7 @@ pub struct Done {
 }
 
 impl Update<'_> {
-    fn writes(&self) {
+    pub(super) fn writes(&self) {
         self.wrote.set(true);
     }
 
@@ -41,7 +41,7 @@ impl Update<'_> {
         Ok(())
     }
 
-    fn delete_row(&self, serial: Serial) -> Result<()> {
+    pub(super) fn delete_row(&self, serial: Serial) -> Result<()> {
         self.table(ROWS)?.remove(serial)?;
         Ok(())
     }
@@ -177,6 +177,7 @@ impl Update<'_> {
                 head.pod.map(|(pod, member)| (pod, serial, member)).into_iter().collect()
             }
             (Kind::Ctr, _) => self.all_memberships()?.into_iter().filter(|(_, ctr, _)| *ctr == serial).collect(),
+            (Kind::Image | Kind::Layer, _) => vec![],
             (Kind::Pod, _) => self.members(serial)?.into_iter().map(|(member, ctr)| (serial, ctr, member)).collect(),
         };
         for (pod, ctr, member) in &found {
@@ -216,7 +217,7 @@ impl Update<'_> {
         self.set_meta(meta::BOOT_ID, boot_id.as_bytes())
     }
 
-    fn set_meta(&self, key: &'static str, value: &[u8]) -> Result<()> {
+    pub(super) fn set_meta(&self, key: &'static str, value: &[u8]) -> Result<()> {
         self.writes();
         self.table(META)?.insert(key, value)?;
         Ok(())

@@ -125,6 +125,16 @@ fn if_there(opened: rustix::io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> 
     }
 }
 
+/// A regular file below `root` to read, by a path whose symbolic links are resolved as if `root` were
+/// `/`; none where the path leads to no regular file. Never waits for the other end of a pipe.
+pub fn file_in_root(root: impl AsFd, path: &[u8]) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Some(file) = if_there(resolve(root.as_fd(), path, flags, ResolveFlags::IN_ROOT))?.map(File::from) else {
+        return Ok(None);
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
 /// An entry itself, whatever it is.
 pub fn entry(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(openat(dir, name, PATH_ONLY | OFlags::NOFOLLOW, Mode::empty())?)

@@ -14,5 +14,6 @@ pub mod mountinfo;
 pub mod mounting;
 pub mod netns;
 pub mod process;
+pub mod rename;
 pub mod signal;
 pub mod walk;

@@ -66,9 +66,9 @@ impl FuseMount<'_> {
     }
 }
 
-/// Mounts a tmpfs, mode 0700, on `target`; what is mounted in it is seen in this namespace only.
+/// Mounts a tmpfs, mode 0711, on `target`; what is mounted in it is seen in this namespace only.
 pub fn private_tmpfs(source: &str, target: &Path) -> io::Result<()> {
-    nix::mount::mount(Some(source), target, Some("tmpfs"), MountFlags::default().bits(), Some("mode=0700"))?;
+    nix::mount::mount(Some(source), target, Some("tmpfs"), MountFlags::default().bits(), Some("mode=0711"))?;
     let private = nix::mount::mount(None::<&Path>, target, None::<&Path>, MsFlags::MS_PRIVATE, None::<&Path>);
     if let Err(errno) = private {
         let _ = detach(target);

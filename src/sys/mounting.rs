@@ -231,7 +231,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLI
 ///
 /// A cached walk also ends (EAGAIN) at a directory whose attributes are stale, for they say whether
 /// one may walk through it; such a directory is asked for its attributes first, which takes no
-/// lock either.
+/// lock either. It fails with EAGAIN if they do not stay fresh long enough.
 pub fn open_cached(root: BorrowedFd<'_>, at: &Path) -> io::Result<Option<OwnedFd>> {
     let mut reached = None;
     for component in at.components() {
@@ -246,20 +246,33 @@ pub fn open_cached(root: BorrowedFd<'_>, at: &Path) -> io::Result<Option<OwnedFd
 }
 
 fn step_cached(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
-    /// Others may make the attributes stale between the two calls; so often they do not.
-    const TRIES: usize = 100;
+    /// Others may make the attributes stale again at once, but not so often.
+    const TRIES: usize = 1000;
+    /// A name is not cached if it is missed so often between two walks to `.`, which need fresh
+    /// attributes too; less often, it may be for a mount or a rename anywhere in the system.
+    const MISSES: usize = 8;
+    let walk =
+        |to: &OsStr| rustix::fs::openat2(directory, to, DIRECTORY, Mode::empty(), BENEATH | ResolveFlags::CACHED);
+    let (mut misses, mut was_fresh) = (0, false);
     for _ in 0..TRIES {
-        let flags = BENEATH | ResolveFlags::CACHED;
-        match rustix::fs::openat2(directory, name, DIRECTORY, Mode::empty(), flags) {
+        match walk(name) {
             Ok(next) => return Ok(Some(next)),
-            Err(rustix::io::Errno::AGAIN) => {}
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(rustix::io::Errno::AGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-        rustix::fs::statx(directory, "", flags, StatxFlags::BASIC_STATS)?;
+        let is_fresh = walk(OsStr::new(".")).is_ok();
+        misses += usize::from(was_fresh && is_fresh);
+        if misses == MISSES {
+            return Ok(None);
+        }
+        if !is_fresh {
+            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+            rustix::fs::statx(directory, "", flags, StatxFlags::BASIC_STATS)?;
+        }
+        was_fresh = is_fresh;
     }
-    Ok(None)
+    Err(Errno::EAGAIN.into())
 }
 
 /// mount(2) with options as one text, for kernels that know no better; gives a detached mount.
@@ -286,7 +299,13 @@ pub fn mount_by_options(
         nix::mount::mount(Some(source), MOUNTPOINT, Some(fs_type), MsFlags::empty(), Some(text.as_os_str()))
             .map_err(|errno| Refusal::new("mount", errno))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        rustix::mount::open_tree(CWD, MOUNTPOINT, flags).map_err(|errno| Refusal::new("open_tree", errno))
+        let copy = rustix::mount::open_tree(CWD, MOUNTPOINT, flags).map_err(|errno| Refusal::new("open_tree", errno));
+        // Else these would last until the namespace is gone, which is after the thread was joined:
+        // the mount, and copies of all others. A user namespace may have locked "/".
+        for mounted in [MOUNTPOINT, "/"] {
+            let _ = nix::mount::umount2(mounted, MntFlags::MNT_DETACH);
+        }
+        copy
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, mount);

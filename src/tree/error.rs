@@ -1,9 +1,9 @@
 //! The one place where an errno is chosen.
 
 use std::ffi::OsStr;
+use std::io;
 
-use crate::engine::Error;
-use crate::engine::StoreError;
+use crate::engine::{Error, MountError, StoreError};
 use crate::model::error::Refusal;
 
 /// An errno with its name.
@@ -29,7 +29,7 @@ macro_rules! errnos {
 // The numbers of Linux on every architecture that Rust and FUSE share (asm-generic).
 errnos! {
     EPERM = 1, ENOENT = 2, EIO = 5, EACCES = 13, EBUSY = 16, EEXIST = 17, EXDEV = 18, ENOTDIR = 20, EISDIR = 21,
-    EINVAL = 22, EFBIG = 27, ENOSPC = 28, ENOTEMPTY = 39, ELOOP = 40, ENOTUNIQ = 76, ESTALE = 116,
+    EINVAL = 22, EFBIG = 27, ENOSPC = 28, EROFS = 30, ENOTEMPTY = 39, ELOOP = 40, ENOTUNIQ = 76, ESTALE = 116,
 }
 
 /// The errno of an error.
@@ -37,6 +37,8 @@ pub fn errno(error: &Error) -> Errno {
     match error {
         Error::Refused(refusal) => refused(refusal),
         Error::Store(store) => failed(store),
+        Error::Mount(mount) => unmounted(mount),
+        Error::Outside(error) => kernel(error),
     }
 }
 
@@ -62,10 +64,16 @@ pub fn name_text(name: &OsStr) -> Result<&str, Error> {
 fn refused(refusal: &Refusal) -> Errno {
     match refusal {
         Refusal::NoSuch { .. } => Errno::ENOENT,
-        Refusal::IdTaken { .. } | Refusal::NameTaken { .. } => Errno::EEXIST,
+        Refusal::IdTaken { .. } | Refusal::NameTaken { .. } | Refusal::TagTaken { .. } => Errno::EEXIST,
         Refusal::AmbiguousPrefix { .. } => Errno::ENOTUNIQ,
-        Refusal::HasDependents { .. } | Refusal::Live { .. } | Refusal::LastName { .. } => Errno::EBUSY,
-        Refusal::PodNotEmpty { .. } => Errno::ENOTEMPTY,
+        Refusal::HasDependents { .. }
+        | Refusal::Live { .. }
+        | Refusal::InUse { .. }
+        | Refusal::Mounted { .. }
+        | Refusal::Busy { .. }
+        | Refusal::NotConfigured { .. }
+        | Refusal::LastName { .. } => Errno::EBUSY,
+        Refusal::PodNotEmpty { .. } | Refusal::NamesBelow { .. } => Errno::ENOTEMPTY,
         Refusal::BadName { .. }
         | Refusal::BadJson(_)
         | Refusal::BadByte { .. }
@@ -74,6 +82,10 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::BadValue { .. }
         | Refusal::Incomplete { .. }
         | Refusal::GivenUp
+        | Refusal::NoAccount { .. }
+        | Refusal::NoRootfs { .. }
+        | Refusal::NoLayer { .. }
+        | Refusal::BadDigest { .. }
         | Refusal::UnknownVerb { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
@@ -83,6 +95,24 @@ fn refused(refusal: &Refusal) -> Errno {
         Refusal::Changed | Refusal::Gone => Errno::ESTALE,
         Refusal::Undecodable { .. } => Errno::EIO,
     }
+}
+
+fn unmounted(error: &MountError) -> Errno {
+    match error {
+        MountError::Overlay(refusal) | MountError::Shm(refusal) => kernel(&refusal.error),
+        MountError::Step { error, .. } => kernel(error),
+        MountError::TooManyLayers(_) | MountError::NoLayer | MountError::NoShmSize => Errno::EINVAL,
+        MountError::InUse { .. } => Errno::EBUSY,
+        MountError::Suspect(_) | MountError::NotMounted(..) => Errno::EIO,
+        MountError::Several(errors) => errors.first().map_or(Errno::EIO, unmounted),
+    }
+}
+
+/// The kernel's own errno where it is one that a caller of ours can meet, else EIO.
+fn kernel(error: &io::Error) -> Errno {
+    let code = error.raw_os_error();
+    let known = [Errno::EPERM, Errno::EACCES, Errno::EBUSY, Errno::EINVAL, Errno::ENOSPC, Errno::EROFS];
+    known.into_iter().find(|known| Some(known.code) == code).unwrap_or(Errno::EIO)
 }
 
 fn failed(error: &StoreError) -> Errno {

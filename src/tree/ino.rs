@@ -24,6 +24,14 @@ pub(super) mod slot {
     pub(crate) const ID: u8 = 4;
     /// The unlisted symlink in a pod's `containers/`.
     pub(crate) const HIDDEN_MEMBER: u8 = 5;
+    /// `used-by/<container>` of its image.
+    pub(crate) const IMAGE_USER: u8 = 6;
+    /// `used-by/<container>` of its own layer.
+    pub(crate) const LAYER_USER: u8 = 7;
+    /// `children/<layer>` of the layer below.
+    pub(crate) const CHILD: u8 = 8;
+    /// `used-by/<image>` of a layer; the same row's `SELF` is the image's `layers/<position>`.
+    pub(crate) const LAYER_IMAGE: u8 = 9;
 }
 
 /// The number of a slot.
@@ -48,11 +56,26 @@ pub fn touched(change: Change) -> Vec<Ino> {
         | Change::State(_, serial)
         | Change::PodStatus(serial)
         | Change::Members(serial)
-        | Change::Dependents(serial) => entries(serial),
-        Change::Binding(serial) | Change::Member(serial) => vec![ino(serial, slot::SELF)],
+        | Change::Dependents(serial)
+        | Change::Names(serial)
+        | Change::Users(_, serial)
+        | Change::Children(serial) => entries(serial),
+        Change::Binding(serial) | Change::Member(serial) | Change::Tag(serial) | Change::TagDir(serial) => {
+            vec![ino(serial, slot::SELF)]
+        }
+        Change::Place(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::LAYER_IMAGE)],
         Change::Edge(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::DEPENDS_ON)],
         Change::Removed(_, serial) => {
-            let own = [slot::SELF, slot::HIDDEN, slot::MADE, slot::ID, slot::HIDDEN_MEMBER];
+            let own = [
+                slot::SELF,
+                slot::HIDDEN,
+                slot::MADE,
+                slot::ID,
+                slot::HIDDEN_MEMBER,
+                slot::IMAGE_USER,
+                slot::LAYER_USER,
+                slot::CHILD,
+            ];
             own.into_iter().map(|slot| ino(serial, slot)).chain(entries(serial)).collect()
         }
     }

@@ -7,13 +7,13 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use super::ino::{Ino, ROOT, ino, slot};
-use super::node::{FileKind, Node, Object};
-use super::plan::{Access, Dir, Entry, Shape, Source, entries_in};
+use super::node::{FileKind, Head, Node, Object};
+use super::plan::{Dir, Entry, Shape, Source, entries_in};
 use super::{Result, Tree};
 use crate::engine::View;
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::{Kind, Nanos};
+use crate::model::record::{Kind, Nanos, Serial};
 
 /// The cookie of "..", the second entry of all.
 const DOTS: u64 = 2;
@@ -84,6 +84,8 @@ impl Tree {
             Node::Root => Ok((Dir::Root, None)),
             Node::Object(object) | Node::Made(object) => Ok((Dir::Object(object.kind), Some(object))),
             Node::Entry(Entry { shape: Shape::Dir(dir), .. }, object) => Ok((*dir, object.as_ref())),
+            Node::Entry(Entry { shape: Shape::Mount(_), .. }, object) => Ok((Dir::Mountpoint, object.as_ref())),
+            Node::TagDir { .. } => Ok((Dir::TagDir, None)),
             _ => Err(Refusal::NotYours { what: "it is not a directory" }.into()),
         }
     }
@@ -110,20 +112,17 @@ impl Tree {
     fn make_listing(&self, view: &View, number: Ino, node: &Node) -> Result<Listing> {
         let (dir, object) = Tree::dir_of(node)?;
         let mut listing = Listing::default();
-        let above = if number == ROOT { ROOT } else { self.parent(node) };
+        let above = if number == ROOT { ROOT } else { self.parent(view, node) };
         listing.add_at(1, number, FileKind::Dir, ".");
         listing.add_at(DOTS, above, FileKind::Dir, "..");
-        match object {
-            Some(object) => list_object(&mut listing, view, dir, object)?,
-            None => list_store(&mut listing, view, dir)?,
+        match (object, node) {
+            (Some(object), _) => list_object(&mut listing, view, dir, object)?,
+            (None, Node::TagDir { path, .. }) => list_tags(&mut listing, view, path)?,
+            (None, _) => list_store(&mut listing, view, dir)?,
         }
         for entry in entries_in(dir).filter(|entry| object.is_none_or(|object| Tree::is_present(entry, object))) {
-            let kind = match entry.access {
-                Access::Dir => FileKind::Dir,
-                Access::Link => FileKind::Link,
-                Access::Secret | Access::Plain | Access::Shown => FileKind::File,
-            };
-            listing.add(ino(object.map_or(0, |object| object.serial), entry.slot), kind, entry.name);
+            let number = ino(object.map_or(0, |object| object.serial), entry.slot);
+            listing.add(number, entry.access.file_kind(), entry.name);
         }
         // Mostly in order already, which this sort likes.
         listing.entries.sort_by_key(|entry| entry.cookie);
@@ -149,12 +148,59 @@ fn list_store(listing: &mut Listing, view: &View, dir: Dir) -> Result<()> {
                 listing.add(ino(binding, slot::SELF), FileKind::Link, name);
             });
         }
+        Dir::ImageNames => list_tags(listing, view, "")?,
         _ => {}
     }
     Ok(())
 }
 
+fn list_tags(listing: &mut Listing, view: &View, path: &str) -> Result<()> {
+    let (dirs, names) = view.tag_entries(path)?;
+    dirs.into_iter().for_each(|(name, dir)| listing.add(ino(dir, slot::SELF), FileKind::Dir, name));
+    names.into_iter().for_each(|(name, tag)| listing.add(ino(tag, slot::SELF), FileKind::Link, name));
+    Ok(())
+}
+
 fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) -> Result<()> {
+    match (dir, object.kind) {
+        (Dir::Layers, _) => {
+            for (position, (place, _)) in view.layers_of(object.serial)?.into_iter().enumerate() {
+                listing.add(ino(place, slot::SELF), FileKind::Link, position);
+            }
+        }
+        (Dir::Users, Kind::Image) => {
+            for ctr in view.users(object.serial)? {
+                list_id(listing, view, Kind::Ctr, ctr, ino(ctr, slot::IMAGE_USER))?;
+            }
+        }
+        (Dir::Users, _) => {
+            for (place, image) in view.images_with(object.serial)? {
+                list_id(listing, view, Kind::Image, image, ino(place, slot::LAYER_IMAGE))?;
+            }
+            if let Some(Head::Layer(head)) = &object.head
+                && let Some(ctr) = head.owner
+            {
+                list_id(listing, view, Kind::Ctr, ctr, ino(ctr, slot::LAYER_USER))?;
+            }
+        }
+        (Dir::Children, _) => {
+            for child in view.children(object.serial)? {
+                list_id(listing, view, Kind::Layer, child, ino(child, slot::CHILD))?;
+            }
+        }
+        _ => list_edges(listing, view, dir, object)?,
+    }
+    Ok(())
+}
+
+fn list_id(listing: &mut Listing, view: &View, kind: Kind, serial: Serial, number: Ino) -> Result<()> {
+    if let Some(id) = view.id_of(kind, serial)? {
+        listing.add(number, FileKind::Link, id);
+    }
+    Ok(())
+}
+
+fn list_edges(listing: &mut Listing, view: &View, dir: Dir, object: &Object) -> Result<()> {
     let (pairs, place) = match dir {
         Dir::Dependencies => (view.needed_by(object.serial)?, slot::SELF),
         Dir::DependsOn => (view.needs(object.serial)?, slot::DEPENDS_ON),
@@ -162,9 +208,7 @@ fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) ->
         _ => return Ok(()),
     };
     for (serial, ctr) in pairs {
-        if let Some(id) = view.id_of(Kind::Ctr, ctr)? {
-            listing.add(ino(serial, place), FileKind::Link, id);
-        }
+        list_id(listing, view, Kind::Ctr, ctr, ino(serial, place))?;
     }
     Ok(())
 }

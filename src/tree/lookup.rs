@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::ino::{Ino, ROOT, ino, slot};
-use super::node::{Attr, FileKind, Node, Object};
-use super::plan::{Dir, Entry, entries_in};
+use super::node::{Attr, FileKind, Head, Node, Object};
+use super::plan::{Dir, Entry, Shape, entries_in};
 use super::{Opened, Place, Result, Tree};
 use crate::engine::{Error, View};
 use crate::model::error::Refusal;
@@ -65,10 +65,17 @@ impl Tree {
     /// # Errors
     /// An ambiguous prefix; [`Refusal::Gone`] when the directory is.
     pub fn lookup(&self, parent: Ino, name: &str) -> Result<Option<Entered>> {
+        if let Some(entered) = self.pinned.lookup(parent, name) {
+            return Ok(Some(entered));
+        }
         let view = self.engine.view()?;
         let node = self.node(&view, parent)?;
         let (dir, object) = Tree::dir_of(&node)?;
-        let present = |entry: &&Entry| entry.name == name && object.is_none_or(|o| Tree::is_present(entry, o));
+        // An inode of a directory has one name in the kernel: what mounts are on has its own place only.
+        let is_here = |entry: &Entry| !matches!((&node, entry.shape), (Node::Made(_), Shape::Mount(_)));
+        let present = |entry: &&Entry| {
+            entry.name == name && is_here(entry) && object.is_none_or(|o| Tree::is_present(entry, o))
+        };
         if let Some(entry) = entries_in(dir).find(present) {
             let number = ino(object.map_or(0, |object| object.serial), entry.slot);
             let attr = self.attr(&view, number, &Node::Entry(entry, object.cloned()))?;
@@ -81,6 +88,14 @@ impl Tree {
             (Dir::Members, Some(pod)) => member(&view, pod.serial, name)?,
             (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
             (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
+            (Dir::ImageNames, _) => tag_entry(&view, "", name)?,
+            (Dir::TagDir, _) => match &node {
+                Node::TagDir { path, .. } => tag_entry(&view, path, name)?,
+                _ => None,
+            },
+            (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
+            (Dir::Users, Some(object)) => user(&view, object, name)?,
+            (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
             _ => None,
         };
         let Some((number, lifetime)) = found else { return Ok(None) };
@@ -93,6 +108,9 @@ impl Tree {
     /// # Errors
     /// [`Refusal::Gone`] when it means nothing any more.
     pub fn getattr(&self, number: Ino) -> Result<Attr> {
+        if let Some(attr) = self.pinned.attr(number) {
+            return Ok(attr);
+        }
         let view = self.engine.view()?;
         let node = self.node(&view, number)?;
         self.attr(&view, number, &node)
@@ -213,6 +231,10 @@ impl Tree {
             }
             Ok(Node::Name { kind, object: serial, .. }) => object(kind, serial),
             Ok(Node::Edge { other: ctr, .. } | Node::Member { ctr, .. }) => object(Kind::Ctr, ctr),
+            Ok(Node::User(o) | Node::Child(o)) => object(o.kind, o.serial),
+            Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
+            Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
+            Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
             Err(_) => "?".to_owned(),
         }
     }
@@ -239,6 +261,45 @@ fn listed_or_hidden(view: &View, kind: Kind, name: &str) -> Result<Hit> {
         Some(_) => (ino(found.serial, slot::SELF), Lifetime::Forever),
         None => (ino(found.serial, slot::HIDDEN), Lifetime::Once),
     }))
+}
+
+fn tag_entry(view: &View, dir: &str, name: &str) -> Result<Hit> {
+    let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    let found = match view.tag_dir(&path)? {
+        Some(dir) => Some(dir),
+        None => view.tag(&path)?.map(|(tag, _)| tag),
+    };
+    Ok(found.map(|serial| (ino(serial, slot::SELF), Lifetime::Forever)))
+}
+
+fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {
+    let position = name.parse::<u32>().ok().filter(|position| position.to_string() == name);
+    let place = position.map_or(Ok(None), |position| view.place(image, position.into()))?;
+    Ok(place.map(|place| (ino(place, slot::SELF), Lifetime::Forever)))
+}
+
+fn user(view: &View, object: &Object, name: &str) -> Result<Hit> {
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    if let Some((Kind::Ctr, ctr)) = view.object(&id)? {
+        let slot = match (&object.head, object.kind) {
+            (_, Kind::Image) if view.users(object.serial)?.contains(&ctr) => slot::IMAGE_USER,
+            (Some(Head::Layer(head)), _) if head.owner == Some(ctr) => slot::LAYER_USER,
+            _ => return Ok(None),
+        };
+        return Ok(Some((ino(ctr, slot), Lifetime::Forever)));
+    }
+    if object.kind != Kind::Layer {
+        return Ok(None);
+    }
+    let Some(image) = view.content(Kind::Image, &id)? else { return Ok(None) };
+    Ok(view.place_of(object.serial, image)?.map(|place| (ino(place, slot::LAYER_IMAGE), Lifetime::Forever)))
+}
+
+fn child(view: &View, layer: Serial, name: &str) -> Result<Hit> {
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    let child = view.content(Kind::Layer, &id)?;
+    let is_child = |child: &Serial| view.children(layer).is_ok_and(|children| children.contains(child));
+    Ok(child.filter(is_child).map(|child| (ino(child, slot::CHILD), Lifetime::Forever)))
 }
 
 fn member(view: &View, pod: Serial, name: &str) -> Result<Hit> {

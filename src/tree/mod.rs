@@ -10,6 +10,7 @@ mod keep;
 mod list;
 mod lookup;
 mod node;
+mod pinned;
 mod plan;
 mod read;
 mod refusals;
@@ -20,10 +21,12 @@ use std::path::PathBuf;
 use self::handle::Handles;
 use self::keep::Keep;
 use self::list::MadeList;
+use self::node::Node;
+use self::pinned::Pinned;
 use self::refusals::{Process, Refusals};
-use crate::engine::Engine;
+use crate::engine::{Engine, View};
 use crate::model::error::Refusal;
-use crate::model::record::{Answer, Kind};
+use crate::model::record::{Answer, Kind, List};
 
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
@@ -32,7 +35,7 @@ pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
 pub use self::refusals::Caller;
-pub use crate::engine::{Error, Origin};
+pub use crate::engine::{Error, Origin, Patience};
 pub use crate::model::record::Change;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -51,7 +54,8 @@ pub struct Tree {
     engine: Engine,
     handles: Handles,
     /// At the place of each list's number.
-    made_lists: [MadeList; 4],
+    made_lists: [MadeList; List::COUNT],
+    pinned: Pinned,
     refusals: Refusals,
     run_root: PathBuf,
     store_path: PathBuf,
@@ -83,6 +87,7 @@ impl Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
             made_lists: Default::default(),
+            pinned: Pinned::default(),
             refusals: Refusals::default(),
             run_root: setup.run_root,
             store_path: setup.store_path,
@@ -118,9 +123,13 @@ impl Tree {
         let view = self.engine.view()?;
         let node = self.node(&view, parent)?;
         let place = Tree::dir_of(&node)?;
+        if let Some(path) = tag_path(&node, name) {
+            let done = self.engine.make_tag_dir(origin, path)?;
+            return self.entered(parent, name, done.changes);
+        }
         let document = lookup::naming(name);
         let done = match place {
-            (plan::Dir::Objects(kind), None) => self.engine.create(origin, kind, vec![document])?,
+            (plan::Dir::Objects(kind @ (Kind::Ctr | Kind::Pod)), None) => self.engine.create(origin, kind, vec![document])?,
             (plan::Dir::Members, Some(pod)) => self.engine.create_in_pod(origin, pod.serial, document)?,
             _ => return Err(Refusal::NotYours { what: "directories are made in ctr/, pod/ and containers/" }.into()),
         };
@@ -135,8 +144,11 @@ impl Tree {
     ///
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
-    pub fn rmdir(&self, origin: Origin, parent: Ino, name: &str) -> Result<Outcome<()>> {
-        self.take_away(origin, parent, name, "directories are removed from ctr/ and pod/")
+    pub fn rmdir(&self, origin: Origin, patience: Patience, parent: Ino, name: &str) -> Result<Outcome<()>> {
+        if let Some(path) = tag_path(&self.node(&self.engine.view()?, parent)?, name) {
+            return Ok(Outcome { value: (), changes: self.engine.remove_tag_dir(origin, path)?.changes });
+        }
+        self.take_away(origin, patience, parent, name, "directories are removed from ctr/, pod/, image/ and layer/")
     }
 
     /// Removes an object by its exact name; refuses to take anything else away.
@@ -144,13 +156,39 @@ impl Tree {
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn unlink(&self, origin: Origin, parent: Ino, name: &str) -> Result<Outcome<()>> {
-        self.take_away(origin, parent, name, "this entry goes with its object only")
+        let view = self.engine.view()?;
+        let node = self.node(&view, parent)?;
+        if let Some(path) = tag_path(&node, name) {
+            return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
+        }
+        // So that a hasty `rm` costs little.
+        if let (plan::Dir::Objects(Kind::Ctr), _) = Tree::dir_of(&node)?
+            && let Ok(found) = view.find(Kind::Ctr, name)
+            && self.engine.has_mounts(found.id)
+        {
+            return Err(Refusal::Mounted { name: name.to_owned() }.into());
+        }
+        self.take_away(origin, Patience::None, parent, name, "this entry goes with its object only")
     }
 
-    fn take_away(&self, origin: Origin, parent: Ino, name: &str, elsewhere: &'static str) -> Result<Outcome<()>> {
+    fn take_away(
+        &self,
+        origin: Origin,
+        patience: Patience,
+        parent: Ino,
+        name: &str,
+        elsewhere: &'static str,
+    ) -> Result<Outcome<()>> {
         let view = self.engine.view()?;
         let changes = match Tree::dir_of(&self.node(&view, parent)?)? {
-            (plan::Dir::Objects(kind), _) => self.engine.remove_named(origin, kind, name.to_owned())?.changes,
+            (plan::Dir::Objects(kind), _) => {
+                let gone = view.find(kind, name).ok();
+                let done = self.engine.remove(origin, kind, name.to_owned(), patience)?;
+                if let Some(found) = gone.filter(|_| kind == Kind::Ctr) {
+                    self.pinned.unpin(found.serial);
+                }
+                done.changes
+            }
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
                 return Err(Refusal::LastName { name: name.to_owned() }.into());
             }
@@ -169,10 +207,17 @@ impl Tree {
     /// The model's refusals; [`Refusal::NotYours`] for what is no name or another directory.
     pub fn rename(&self, origin: Origin, from: (Ino, &str), to: (Ino, &str), swap: bool) -> Result<Outcome<()>> {
         let not_yours = |what| Err(Refusal::NotYours { what }.into());
+        let view = self.engine.view()?;
+        let paths = (tag_path(&self.node(&view, from.0)?, from.1), tag_path(&self.node(&view, to.0)?, to.1));
+        if let (Some(from), Some(to)) = paths {
+            if swap {
+                return not_yours("names of images are not swapped");
+            }
+            return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
+        }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");
         }
-        let view = self.engine.view()?;
         let kind = match Tree::dir_of(&self.node(&view, from.0)?)? {
             (plan::Dir::Objects(kind), _) => Some(kind),
             (plan::Dir::Names, _) => None,
@@ -182,6 +227,62 @@ impl Tree {
         Ok(Outcome { value: (), changes: done.changes })
     }
 
+    /// Gives an image one more name: a symlink in `image-name/` whose target ends with the image's ID,
+    /// name or prefix.
+    ///
+    /// # Errors
+    /// The model's refusals; [`Refusal::NotYours`] elsewhere.
+    pub fn symlink(&self, origin: Origin, parent: Ino, name: &str, target: &str) -> Result<Outcome<Entered>> {
+        let Some(path) = tag_path(&self.node(&self.engine.view()?, parent)?, name) else {
+            self.refuse_new()?;
+            return Err(Refusal::Gone.into());
+        };
+        let named = match target.rsplit_once("image-name/") {
+            Some((_, name)) => name,
+            None => target.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
+        };
+        let done = self.engine.tag(origin, named.to_owned(), &path)?;
+        self.entered(parent, name, done.changes)
+    }
+
+    /// What a name that was just made leads to.
+    fn entered(&self, parent: Ino, name: &str, changes: Vec<Change>) -> Result<Outcome<Entered>> {
+        let value = self.lookup(parent, name)?.ok_or(Refusal::Gone)?;
+        Ok(Outcome { value, changes })
+    }
+
+    /// Whether an operation on an open file may wait for mounts, and is for a thread of its own.
+    pub fn waits_for_mounts(&self, number: Ino) -> bool {
+        let (serial, slot) = ino::split(number);
+        match (serial, slot) {
+            (0, slot) => plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Control),
+            (_, plan::MOUNTED_SLOT) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether removing a directory takes mounts away, and is for a thread of its own.
+    pub fn unmounts(&self, parent: Ino, name: &str) -> bool {
+        let is_ctr = |view: &View| matches!(self.node(view, parent).map(|node| Tree::dir_of(&node).map(|(dir, _)| dir)),
+            Ok(Ok(plan::Dir::Objects(Kind::Ctr))));
+        let mounted = |view: View| view.find(Kind::Ctr, name).is_ok_and(|found| self.engine.has_mounts(found.id));
+        self.engine.view().is_ok_and(|view| is_ctr(&view) && mounted(view))
+    }
+
+    /// Whether reading an entry takes long, and is for a thread of its own.
+    pub fn measures(&self, number: Ino) -> bool {
+        let (serial, slot) = ino::split(number);
+        serial != 0 && slot == plan::SIZE_RW_SLOT
+    }
+
+    /// Makes the kernel and the store agree on what is mounted, once the tree is being served.
+    pub fn reconcile(&self) {
+        for (ctr, id) in self.engine.asked_mounted().unwrap_or_default() {
+            self.pinned.pin(ctr, id, 0);
+        }
+        self.engine.reconcile();
+    }
+
     /// Refuses to make a file, link or node, for the entries of the tree are given.
     ///
     /// # Errors
@@ -189,6 +290,15 @@ impl Tree {
     pub fn refuse_new(&self) -> Result<()> {
         Err(Refusal::NotYours { what: "the entries of the tree are given; objects are made with mkdir or create/" }
             .into())
+    }
+}
+
+/// The path below `image-name/` of a name in a directory of it.
+fn tag_path(dir: &Node, name: &str) -> Option<String> {
+    match dir {
+        Node::TagDir { path, .. } => Some(format!("{path}/{name}")),
+        Node::Entry(plan::Entry { shape: plan::Shape::Dir(plan::Dir::ImageNames), .. }, _) => Some(name.to_owned()),
+        _ => None,
     }
 }
 

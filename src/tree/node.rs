@@ -3,10 +3,12 @@
 use super::ino::{Ino, ROOT, ino, slot, split};
 use super::plan::{Access, Dir, ENTRIES, Entry, Shape, Source, fixed, of_object};
 use super::{Result, Tree};
-use crate::engine::{View, What};
+use crate::engine::{Part, View, What};
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::{CtrHead, Doc, Kind, Nanos, PodHead, Row, Serial, Stamp};
+use crate::model::record::{
+    CtrHead, Doc, ImageHead, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp,
+};
 use crate::model::status::pod_status;
 
 /// An object as the tree meets it; without a head when its record does not decode.
@@ -21,15 +23,21 @@ pub(super) struct Object {
 pub(super) enum Head {
     Ctr(Box<CtrHead>),
     Pod(Box<PodHead>),
+    Image(Box<ImageHead>),
+    Layer(Box<LayerHead>),
 }
 
 impl Head {
     fn stamp(&self, doc: Doc) -> Stamp {
+        let fixed = |size, made| Stamp { version: 0, changed: made, size };
         match (self, doc) {
             (Head::Ctr(head), Doc::Config) => head.config,
-            (Head::Ctr(head), Doc::State) => head.state,
+            (Head::Ctr(head), _) => head.state,
             (Head::Pod(head), Doc::Config) => head.config,
-            (Head::Pod(head), Doc::State) => head.state,
+            (Head::Pod(head), _) => head.state,
+            (Head::Image(head), Doc::Config) => fixed(head.config, head.made),
+            (Head::Image(head), _) => fixed(head.manifest, head.made),
+            (Head::Layer(head), _) => fixed(0, head.made),
         }
     }
 
@@ -37,13 +45,17 @@ impl Head {
         match self {
             Head::Ctr(head) => head.made,
             Head::Pod(head) => head.made,
+            Head::Image(head) => head.made,
+            Head::Layer(head) => head.made,
         }
     }
 
+    /// The name of a container or pod; images have several, and layers none of their own.
     pub(super) fn name(&self) -> &str {
         match self {
             Head::Ctr(head) => &head.name,
             Head::Pod(head) => &head.name,
+            Head::Image(_) | Head::Layer(_) => "",
         }
     }
 }
@@ -55,7 +67,14 @@ impl Object {
             What::Row(row) => match *row {
                 Row::Ctr(head) => (Kind::Ctr, Some(Head::Ctr(Box::new(head)))),
                 Row::Pod(head) => (Kind::Pod, Some(Head::Pod(Box::new(head)))),
-                Row::Binding { .. } | Row::Edge { .. } | Row::Member { .. } => return None,
+                Row::Image(head) => (Kind::Image, Some(Head::Image(Box::new(head)))),
+                Row::Layer(head) => (Kind::Layer, Some(Head::Layer(Box::new(head)))),
+                Row::Binding { .. }
+                | Row::Edge { .. }
+                | Row::Member { .. }
+                | Row::Tag { .. }
+                | Row::TagDir { .. }
+                | Row::Place { .. } => return None,
             },
         };
         Some(Object { kind, serial, head })
@@ -90,6 +109,18 @@ pub(super) enum Node {
     Edge { other: Serial, made: Nanos },
     /// A symlink in a pod's `containers/`.
     Member { ctr: Serial, made: Nanos },
+    /// An image's name.
+    Tag { name: String, image: Serial, made: Nanos },
+    /// A directory of image names.
+    TagDir { path: String, changed: Nanos },
+    /// A symlink in an image's `layers/`.
+    Place { layer: Serial, made: Nanos },
+    /// A symlink in `used-by/`, to a container.
+    User(Object),
+    /// A symlink in a layer's `used-by/`, to an image.
+    LayerImage { image: Serial, made: Nanos },
+    /// A symlink in `children/`.
+    Child(Object),
 }
 
 /// What kind of file a node is.
@@ -125,6 +156,9 @@ const EDGE_LINK: u64 = (6 + ID_DIGITS) as u64;
 /// Bytes of "../../../ctr/<id>" and "../../pod/<id>" less the ID.
 const MEMBER_PREFIX: u64 = 13;
 const POD_PREFIX: u64 = 10;
+/// Bytes of "../../image/<id>" and "../<id>" less the ID.
+const IMAGE_PREFIX: u64 = 12;
+const PARENT_PREFIX: u64 = 3;
 
 impl Tree {
     /// What an inode number means.
@@ -146,7 +180,11 @@ impl Tree {
                 Row::Edge { from, made, .. } if place == slot::SELF => return Ok(Node::Edge { other: from, made }),
                 Row::Edge { to, made, .. } => return Ok(Node::Edge { other: to, made }),
                 Row::Member { ctr, made, .. } => return Ok(Node::Member { ctr, made }),
-                Row::Ctr(_) | Row::Pod(_) => {}
+                Row::Tag { ref name, image, made } => return Ok(Node::Tag { name: name.clone(), image, made }),
+                Row::TagDir { ref path, changed } => return Ok(Node::TagDir { path: path.clone(), changed }),
+                Row::Place { layer, made, .. } if place == slot::SELF => return Ok(Node::Place { layer, made }),
+                Row::Place { image, made, .. } => return Ok(Node::LayerImage { image, made }),
+                Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
         }
         let object = Object::new(serial, what).ok_or(Refusal::Gone)?;
@@ -156,6 +194,8 @@ impl Tree {
             slot::MADE => Node::Made(object),
             slot::ID => Node::IdLink(object),
             slot::HIDDEN_MEMBER => Node::HiddenMember(object),
+            slot::IMAGE_USER | slot::LAYER_USER => Node::User(object),
+            slot::CHILD => Node::Child(object),
             _ => Node::Entry(of_object(object.kind, place).ok_or(Refusal::Gone)?, Some(object)),
         })
     }
@@ -163,18 +203,16 @@ impl Tree {
     /// A node's attributes.
     pub(super) fn attr(&self, view: &View, number: Ino, node: &Node) -> Result<Attr> {
         let (kind, mode, size) = match node {
-            Node::Root | Node::Object(_) | Node::Made(_) => (FileKind::Dir, 0o755, 0),
+            Node::Root | Node::Object(_) | Node::Made(_) | Node::TagDir { .. } => (FileKind::Dir, 0o755, 0),
             Node::Hidden(_) => (FileKind::Link, 0o777, ID_DIGITS as u64),
             Node::HiddenMember(_) | Node::Member { .. } => (FileKind::Link, 0o777, MEMBER_PREFIX + ID_DIGITS as u64),
             Node::IdLink(_) | Node::Name { .. } => (FileKind::Link, 0o777, OBJECT_LINK),
-            Node::Edge { .. } => (FileKind::Link, 0o777, EDGE_LINK),
+            Node::Edge { .. } | Node::Child(_) => (FileKind::Link, 0o777, EDGE_LINK),
+            Node::Tag { .. } | Node::Place { .. } | Node::User(_) | Node::LayerImage { .. } => {
+                (FileKind::Link, 0o777, self.target(view, node)?.len() as u64)
+            }
             Node::Entry(entry, object) => {
-                let kind = match entry.access {
-                    Access::Dir => FileKind::Dir,
-                    Access::Link => FileKind::Link,
-                    Access::Secret | Access::Plain | Access::Shown => FileKind::File,
-                };
-                (kind, self.mode(entry.access), self.size(view, entry, object.as_ref())?)
+                (entry.access.file_kind(), self.mode(entry.access), self.size(view, entry, object.as_ref())?)
             }
         };
         Ok(Attr { ino: number, kind, mode, size, changed: self.changed(view, node)? })
@@ -187,6 +225,7 @@ impl Tree {
             Access::Plain => 0o644,
             Access::Shown => 0o444,
             Access::Dir => 0o755,
+            Access::Mountpoint => 0o750,
             Access::Link => 0o777,
         }
     }
@@ -202,6 +241,14 @@ impl Tree {
             (Shape::Raw, Some(head)) => head.stamp(Doc::Config).size + head.stamp(Doc::State).size,
             (Shape::Raw, None) => object.map_or(Ok(0), |object| view.raw(object.serial).map(|raw| raw.len() as u64))?,
             (Shape::PodLink, _) => POD_PREFIX + ID_DIGITS as u64,
+            (Shape::ImageLink, _) => IMAGE_PREFIX + ID_DIGITS as u64,
+            (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
+            (Shape::Mounted, _) => 2,
+            (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
+            (Shape::Size, Some(Head::Layer(head))) if head.owner.is_some() => 0,
+            (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => {
+                object.map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?
+            }
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,
             _ => 0,
         })
@@ -215,9 +262,16 @@ impl Tree {
             | Node::Made(object)
             | Node::Hidden(object)
             | Node::HiddenMember(object)
-            | Node::IdLink(object) => made(object),
+            | Node::IdLink(object)
+            | Node::User(object)
+            | Node::Child(object) => made(object),
             Node::Name { changed, .. } => *changed,
-            Node::Edge { made, .. } | Node::Member { made, .. } => *made,
+            Node::Edge { made, .. }
+            | Node::Member { made, .. }
+            | Node::Tag { made, .. }
+            | Node::Place { made, .. }
+            | Node::LayerImage { made, .. } => *made,
+            Node::TagDir { changed, .. } => *changed,
             Node::Entry(entry, object) => match (entry.source, object.as_ref().and_then(|o| o.head.as_ref())) {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
@@ -229,7 +283,19 @@ impl Tree {
                 (Source::Dependents, Some(Head::Ctr(head))) => head.dependents_changed,
                 (Source::Members, Some(Head::Pod(head))) => head.members_changed,
                 (Source::PodStatus, Some(Head::Pod(head))) => head.status_changed,
-                (Source::Dependents | Source::Members | Source::PodStatus, Some(head)) => head.made(),
+                (Source::Names, Some(Head::Image(head))) => head.names_changed,
+                (Source::Users, Some(Head::Image(head))) => head.users_changed,
+                (Source::Users, Some(Head::Layer(head))) => head.users_changed,
+                (Source::Children, Some(Head::Layer(head))) => head.children_changed,
+                (
+                    Source::Dependents
+                    | Source::Members
+                    | Source::PodStatus
+                    | Source::Names
+                    | Source::Users
+                    | Source::Children,
+                    Some(head),
+                ) => head.made(),
             },
         })
     }
@@ -245,13 +311,27 @@ impl Tree {
             Node::Name { kind, object, .. } => format!("../{}/{}", kind.dir(), id(*kind, *object)?),
             Node::Edge { other, .. } => format!("../../{}", id(Kind::Ctr, *other)?),
             Node::Member { ctr, .. } => format!("../../../ctr/{}", id(Kind::Ctr, *ctr)?),
-            Node::Entry(Entry { shape: Shape::PodLink, .. }, Some(object)) => match &object.head {
-                Some(Head::Ctr(head)) => {
+            Node::Entry(Entry { access: Access::Link, shape, .. }, Some(object)) => match (shape, &object.head) {
+                (Shape::PodLink, Some(Head::Ctr(head))) => {
                     let (pod, _) = head.pod.ok_or(Refusal::Gone)?;
                     format!("../../pod/{}", id(Kind::Pod, pod)?)
                 }
+                (Shape::ImageLink, Some(Head::Ctr(head))) => {
+                    format!("../../image/{}", id(Kind::Image, head.rootfs.image().ok_or(Refusal::Gone)?)?)
+                }
+                (Shape::Parent, Some(Head::Layer(head))) => {
+                    format!("../{}", id(Kind::Layer, head.parent.ok_or(Refusal::Gone)?)?)
+                }
                 _ => return Err(Refusal::Gone.into()),
             },
+            Node::Tag { name, image, .. } => {
+                let up = "../".repeat(name.matches('/').count() + 1);
+                format!("{up}image/{}", id(Kind::Image, *image)?)
+            }
+            Node::Place { layer, .. } => format!("../../../layer/{}", id(Kind::Layer, *layer)?),
+            Node::LayerImage { image, .. } => format!("../../../image/{}", id(Kind::Image, *image)?),
+            Node::User(object) => format!("../../../ctr/{}", of(object)?),
+            Node::Child(object) => format!("../../{}", of(object)?),
             _ => return Err(Refusal::NotYours { what: "it is not a symlink" }.into()),
         })
     }
@@ -260,14 +340,30 @@ impl Tree {
     pub(super) fn is_present(entry: &Entry, object: &Object) -> bool {
         match entry.shape {
             Shape::PodLink => matches!(&object.head, Some(Head::Ctr(head)) if head.pod.is_some()),
+            Shape::ImageLink | Shape::SizeRw | Shape::SizeRootfs => {
+                matches!(&object.head, Some(Head::Ctr(head)) if head.rootfs.image().is_some())
+            }
+            Shape::Mount(Part::Rootfs) | Shape::Bundle => {
+                matches!(&object.head, Some(Head::Ctr(head)) if head.rootfs != Rootfs::None)
+            }
+            Shape::Mount(Part::Shm) => {
+                matches!(&object.head, Some(Head::Ctr(head)) if head.rootfs != Rootfs::None && head.shm)
+            }
+            Shape::Parent => matches!(&object.head, Some(Head::Layer(head)) if head.parent.is_some()),
+            Shape::DiffId => matches!(&object.head, Some(Head::Layer(head)) if head.diff_id.is_some()),
+            Shape::LayerName => matches!(&object.head, Some(Head::Layer(head)) if head.owner.is_some()),
             _ => true,
         }
     }
 
     /// The inode of the directory above one.
-    pub(super) fn parent(&self, node: &Node) -> Ino {
+    pub(super) fn parent(&self, view: &View, node: &Node) -> Ino {
         match node {
             Node::Object(object) | Node::Made(object) => list_of(object.kind),
+            Node::TagDir { path, .. } => match path.rsplit_once('/') {
+                Some((above, _)) => view.tag_dir(above).ok().flatten().map_or(ROOT, |dir| ino(dir, slot::SELF)),
+                None => entry_of(Shape::Dir(Dir::ImageNames)),
+            },
             Node::Entry(entry, Some(object)) if matches!(entry.parent, Dir::Object(_)) => {
                 ino(object.serial, slot::SELF)
             }
@@ -278,6 +374,10 @@ impl Tree {
 
 /// The directory that lists the objects of a kind.
 fn list_of(kind: Kind) -> Ino {
-    let list = ENTRIES.iter().find(|entry| entry.shape == Shape::Dir(Dir::Objects(kind)));
-    list.map_or(ROOT, |entry| ino(0, entry.slot))
+    entry_of(Shape::Dir(Dir::Objects(kind)))
+}
+
+/// The entry of the whole store with this shape.
+fn entry_of(shape: Shape) -> Ino {
+    ENTRIES.iter().find(|entry| entry.shape == shape).map_or(ROOT, |entry| ino(0, entry.slot))
 }

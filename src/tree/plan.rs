@@ -4,6 +4,8 @@
 //! a directory of a kind ([`Dir`]); that of an object stands once for all objects of its kind. Lists
 //! of objects, names and edges are made from the store; their directories are entries too.
 
+use super::node::FileKind;
+use crate::engine::Part;
 use crate::model::field::Field;
 use crate::model::record::{Change, Doc, Kind, List};
 use crate::model::runtime::Setting;
@@ -33,6 +35,18 @@ pub(super) enum Dir {
     DependsOn,
     /// A pod's containers.
     Members,
+    /// The first parts of image names.
+    ImageNames,
+    /// A directory of image names further down.
+    TagDir,
+    /// An image's layers, the base first.
+    Layers,
+    /// The containers of an image, or the images and the container of a layer.
+    Users,
+    /// The layers upon a layer.
+    Children,
+    /// Where a part of a container is mounted.
+    Mountpoint,
 }
 
 /// What an entry is.
@@ -52,6 +66,32 @@ pub(super) enum Shape {
     Raw,
     /// A container's pod.
     PodLink,
+    /// A container's image.
+    ImageLink,
+    /// Whether a container is mounted.
+    Mounted,
+    /// A directory that a part of a container is mounted on.
+    Mount(Part),
+    /// The OCI runtime's spec.
+    Bundle,
+    /// What a container wrote, in bytes.
+    SizeRw,
+    /// What a container's image holds, in bytes.
+    SizeRootfs,
+    /// A document of an image, as it came.
+    Text(Doc),
+    /// An image's names.
+    Names,
+    /// What an image or layer holds, in bytes.
+    Size,
+    /// The layer below a layer.
+    Parent,
+    /// The digest of a layer's tar stream.
+    DiffId,
+    /// What a container's own layer is called.
+    LayerName,
+    /// Write what lies in a staging directory, read the image's ID.
+    CreateImage,
     /// Write documents, read IDs.
     Create(Kind),
     /// Write orders, read results.
@@ -79,8 +119,21 @@ pub(super) enum Access {
     Shown,
     /// A directory: 0755.
     Dir,
+    /// A directory that something is mounted on: 0750.
+    Mountpoint,
     /// A symlink: 0777.
     Link,
+}
+
+impl Access {
+    /// The kind of file that has it.
+    pub(super) const fn file_kind(self) -> FileKind {
+        match self {
+            Access::Dir | Access::Mountpoint => FileKind::Dir,
+            Access::Link => FileKind::Link,
+            Access::Secret | Access::Plain | Access::Shown => FileKind::File,
+        }
+    }
 }
 
 /// What an entry is rendered from, hence when it changed last and which change touches it.
@@ -104,6 +157,12 @@ pub(super) enum Source {
     PodStatus,
     /// The dependents of a container.
     Dependents,
+    /// The names of an image.
+    Names,
+    /// Who uses an image or layer.
+    Users,
+    /// The layers upon a layer.
+    Children,
 }
 
 /// One entry.
@@ -129,6 +188,13 @@ const fn entry(parent: Dir, slot: u8, name: &'static str, shape: Shape, access: 
 
 const CTR: Dir = Dir::Object(Kind::Ctr);
 const POD: Dir = Dir::Object(Kind::Pod);
+const IMAGE: Dir = Dir::Object(Kind::Image);
+const LAYER: Dir = Dir::Object(Kind::Layer);
+
+/// The slot of a container's `mounted`.
+pub(super) const MOUNTED_SLOT: u8 = 29;
+/// The slot of a container's `size-rw`.
+pub(super) const SIZE_RW_SLOT: u8 = 33;
 
 /// The slot of the root directory, whose serial is 0: inode 1.
 pub(super) const ROOT_SLOT: u8 = 1;
@@ -147,11 +213,16 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(Dir::Root, 10, "runtime-config", Shape::Dir(Dir::Runtime), Access::Dir, Source::Store),
     entry(Dir::Root, 11, "refusals", Shape::Refusals, Access::Secret, Source::Store),
     entry(Dir::Root, 12, "version", Shape::Version, Access::Shown, Source::Store),
+    entry(Dir::Root, 13, "image", Shape::Dir(Dir::Objects(Kind::Image)), Access::Dir, Source::List(List::Image)),
+    entry(Dir::Root, 14, "image-name", Shape::Dir(Dir::ImageNames), Access::Dir, Source::List(List::ImageName)),
+    entry(Dir::Root, 15, "layer", Shape::Dir(Dir::Objects(Kind::Layer)), Access::Dir, Source::List(List::Layer)),
 
     entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
     entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
+    entry(Dir::Create, 22, "image", Shape::CreateImage, Access::Secret, Source::Store),
     entry(Dir::Tables, 24, "ctr", Shape::Table(Kind::Ctr), Access::Shown, Source::List(List::Ctr)),
     entry(Dir::Tables, 25, "pod", Shape::Table(Kind::Pod), Access::Shown, Source::List(List::Pod)),
+    entry(Dir::Tables, 26, "image", Shape::Table(Kind::Image), Access::Shown, Source::List(List::Image)),
     entry(Dir::Runtime, 28, "static-dir", Shape::Setting(Setting::StaticDir), Access::Shown, Source::Store),
     entry(Dir::Runtime, 29, "tmp-dir", Shape::Setting(Setting::TmpDir), Access::Shown, Source::Store),
     entry(Dir::Runtime, 30, "run-root", Shape::Setting(Setting::RunRoot), Access::Shown, Source::Store),
@@ -170,6 +241,13 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 25, "health", Shape::Health, Access::Shown, Source::State),
     entry(CTR, 26, "raw", Shape::Raw, Access::Secret, Source::Documents),
     entry(CTR, 27, "pod", Shape::PodLink, Access::Link, Source::Made),
+    entry(CTR, 28, "image", Shape::ImageLink, Access::Link, Source::Config),
+    entry(CTR, MOUNTED_SLOT, "mounted", Shape::Mounted, Access::Plain, Source::State),
+    entry(CTR, 30, "config.json", Shape::Bundle, Access::Secret, Source::Documents),
+    entry(CTR, 31, "rootfs", Shape::Mount(Part::Rootfs), Access::Mountpoint, Source::Made),
+    entry(CTR, 32, "shm", Shape::Mount(Part::Shm), Access::Mountpoint, Source::Made),
+    entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
+    entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
@@ -178,12 +256,29 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(POD, 21, "status", Shape::PodStatus, Access::Shown, Source::PodStatus),
     entry(POD, 25, "health", Shape::Health, Access::Shown, Source::State),
     entry(POD, 26, "raw", Shape::Raw, Access::Secret, Source::Documents),
+
+    entry(IMAGE, 16, "config", Shape::Text(Doc::Config), Access::Shown, Source::Made),
+    entry(IMAGE, 17, "manifest", Shape::Text(Doc::Manifest), Access::Shown, Source::Made),
+    entry(IMAGE, 18, "names", Shape::Names, Access::Shown, Source::Names),
+    entry(IMAGE, 19, "size", Shape::Size, Access::Shown, Source::Made),
+    entry(IMAGE, 20, "layers", Shape::Dir(Dir::Layers), Access::Dir, Source::Made),
+    entry(IMAGE, 21, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
+
+    entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
+    entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
+    entry(LAYER, 18, "size", Shape::Size, Access::Shown, Source::Made),
+    entry(LAYER, 19, "children", Shape::Dir(Dir::Children), Access::Dir, Source::Children),
+    entry(LAYER, 20, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
+    entry(LAYER, 21, "name", Shape::LayerName, Access::Shown, Source::Store),
 ];
 
 impl Entry {
     /// Whether anything can be written to it.
     pub(super) fn is_writable(&self) -> bool {
-        matches!(self.shape, Shape::Doc(_) | Shape::Value(_) | Shape::Create(_) | Shape::Control)
+        matches!(
+            self.shape,
+            Shape::Doc(_) | Shape::Value(_) | Shape::Mounted | Shape::Create(_) | Shape::CreateImage | Shape::Control
+        )
     }
 
     /// Whether a change of an object or list touches it.
@@ -197,7 +292,15 @@ impl Entry {
             Change::Members(_) => of(Kind::Pod) && self.source == Source::Members,
             Change::Dependents(_) => of(Kind::Ctr) && self.source == Source::Dependents,
             Change::Removed(kind, _) => of(kind),
-            Change::Binding(_) | Change::Edge(_) | Change::Member(_) => false,
+            Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
+            Change::Users(kind, _) => of(kind) && self.source == Source::Users,
+            Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
+            Change::Binding(_)
+            | Change::Edge(_)
+            | Change::Member(_)
+            | Change::Tag(_)
+            | Change::TagDir(_)
+            | Change::Place(_) => false,
         }
     }
 }

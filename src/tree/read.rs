@@ -9,7 +9,8 @@ use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
 use super::{Result, Tree};
-use crate::engine::{SCHEMA, View};
+use crate::engine::{Part, SCHEMA, View};
+use crate::model::digest::Digest;
 use crate::model::error::Refusal;
 use crate::model::record::{Doc, Kind};
 use crate::model::runtime::Setting;
@@ -38,6 +39,15 @@ const POD_EXAMPLE: &str = r#"{
   "name": "shop",
   "labels": {"tier": "front"},
   "cgroupParent": "/pods"
+}
+"#;
+
+const IMAGE_EXAMPLE: &str = r#"{
+  "staging": "5f0c6f2e",
+  "names": ["localhost/busybox:latest"],
+  "manifest": "{\"schemaVersion\": 2, \"config\": {\"digest\": \"sha256:...\"}}",
+  "config": "{\"rootfs\": {\"type\": \"layers\", \"diff_ids\": [\"sha256:...\"]}}",
+  "layers": [{"diff-id": "sha256:...", "size": 1991680, "disk": 1998848, "entries": 404}]
 }
 "#;
 
@@ -133,7 +143,42 @@ impl Tree {
             Shape::Raw => Content { bytes: view.raw(object.serial)?.into(), version: None },
             Shape::Health => text(self.engine.health(view, object.kind, object.serial)?),
             Shape::Value(_) | Shape::PodStatus => text(value_text(entry.shape, object)?),
+            Shape::Text(doc) => Content { bytes: view.text(object.serial, doc)?.into(), version: None },
+            Shape::Mounted => {
+                let id = view.id_of(object.kind, object.serial)?.ok_or(Refusal::Gone)?;
+                text(format!("{}\n", u8::from(self.engine.is_mounted(id, Part::Rootfs))))
+            }
+            Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
+            Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),
+            Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName => {
+                text(self.content_text(view, entry.shape, object)?)
+            }
             _ => text(String::new()),
+        })
+    }
+
+    /// The text of an entry of an image or layer.
+    pub(super) fn content_text(&self, view: &View, shape: Shape, object: &Object) -> Result<String> {
+        let line = |value: &dyn std::fmt::Display| format!("{value}\n");
+        Ok(match (shape, &object.head) {
+            (Shape::Names, _) => view.tags_of(object.serial)?.into_iter().map(|(name, _)| line(&name)).collect(),
+            (Shape::Size, Some(Head::Image(head))) => line(&head.size),
+            (Shape::Size, Some(Head::Layer(head))) => match head.owner {
+                Some(ctr) => line(&self.engine.size_rw(view, ctr)?),
+                None => line(&head.size),
+            },
+            (Shape::DiffId, Some(Head::Layer(head))) => {
+                head.diff_id.map_or_else(String::new, |diff_id| line(&Digest::from_bytes(diff_id)))
+            }
+            (Shape::SizeRootfs, Some(Head::Ctr(head))) => match head.rootfs.image().map(|image| view.image(image)) {
+                Some(image) => line(&image?.size),
+                None => String::new(),
+            },
+            (Shape::LayerName, Some(Head::Layer(head))) => match head.owner {
+                Some(ctr) => line(&format!("{}-layer", view.ctr_name(ctr)?)),
+                None => String::new(),
+            },
+            _ => String::new(),
         })
     }
 
@@ -141,7 +186,8 @@ impl Tree {
     pub(super) fn fixed_text(&self, view: &View, shape: Shape) -> Result<String> {
         Ok(match shape {
             Shape::Create(Kind::Ctr) => CTR_EXAMPLE.to_owned(),
-            Shape::Create(Kind::Pod) => POD_EXAMPLE.to_owned(),
+            Shape::Create(_) => POD_EXAMPLE.to_owned(),
+            Shape::CreateImage => IMAGE_EXAMPLE.to_owned(),
             Shape::Control => CONTROL_EXAMPLE.to_owned(),
             Shape::Table(kind) => view.table(kind)?,
             Shape::Check => view.check()?,
@@ -156,7 +202,7 @@ impl Tree {
 
 /// Whether an entry is written and then answers on the same handle.
 fn is_conversation(shape: Shape) -> bool {
-    matches!(shape, Shape::Create(_) | Shape::Control)
+    matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::Control)
 }
 
 fn doc_content(view: &View, object: &Object, doc: Doc) -> Result<Content> {

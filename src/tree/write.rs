@@ -6,12 +6,11 @@ use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
 use super::keep::{Noted, ReadNote};
-use super::node::{Node, Object};
+use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
 use super::{Caller, Outcome, Place, Result, Tree};
-use crate::engine::{Edit, Order, Origin};
+use crate::engine::{Edit, Error, Order, Origin};
 use crate::model::error::Refusal;
-use crate::model::field::Field;
 use crate::model::id::Id;
 use crate::model::json::{Scanner, Step, parse};
 use crate::model::name::shorten;
@@ -71,6 +70,13 @@ impl Tree {
                 };
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
+            (Shape::CreateImage, None) => {
+                let commit = |state: &mut State, documents: Vec<Document>| {
+                    let done = self.engine.create_images(origin, &documents)?;
+                    Ok(answer_objects(state, done.answer, done.changes))
+                };
+                self.take_documents(origin, opened.fh, state, data, commit)
+            }
             (Shape::Create(kind), None) => {
                 let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
                 self.take_documents(origin, opened.fh, state, data, commit)
@@ -79,7 +85,9 @@ impl Tree {
                 let commit = |state: &mut State, documents| self.commit_control(origin, documents, state);
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
-            (Shape::Value(field), Some(object)) => self.take_value(origin, opened.fh, state, data, field, object),
+            (Shape::Value(_) | Shape::Mounted, Some(object)) => {
+                self.take_value(origin, opened.fh, state, data, entry, object)
+            }
             _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
         }
     }
@@ -164,11 +172,7 @@ impl Tree {
         state: &mut State,
     ) -> Result<Vec<Change>> {
         let done = self.engine.create(origin, kind, documents)?;
-        if let Answer::Objects(objects) = done.answer {
-            let ids = objects.into_iter().map(|(_, _, id)| format!("{}\n", Id::from_bytes(id)));
-            answer(state, ids);
-        }
-        Ok(done.changes)
+        Ok(answer_objects(state, done.answer, done.changes))
     }
 
     fn commit_control(&self, origin: Origin, documents: Vec<Document>, state: &mut State) -> Result<Vec<Change>> {
@@ -191,7 +195,7 @@ impl Tree {
         fh: u64,
         state: &mut State,
         data: &[u8],
-        field: Field,
+        entry: &'static Entry,
         object: &Object,
     ) -> Result<Vec<Change>> {
         let bytes = state.saved.pending.len() + data.len();
@@ -205,9 +209,9 @@ impl Tree {
         let line = [&state.saved.pending, &data[..end]].concat();
         if end + 1 != data.len() {
             let value = shorten(&String::from_utf8_lossy(&[&state.saved.pending, data].concat()));
-            return Err(Refusal::BadValue { entry: field.name(), value, rule: "one line" }.into());
+            return Err(Refusal::BadValue { entry: entry.name, value, rule: "one line" }.into());
         }
-        let changes = self.commit_value(origin, field, object, &line)?;
+        let changes = self.commit_value(origin, entry, object, &line)?;
         state.saved.pending.clear();
         state.saved.closed_at = 0;
         state.saved.unique = origin.unique;
@@ -215,16 +219,41 @@ impl Tree {
         Ok(changes)
     }
 
-    fn commit_value(&self, origin: Origin, field: Field, object: &Object, line: &[u8]) -> Result<Vec<Change>> {
-        let text = std::str::from_utf8(line).map_err(|_| Refusal::BadValue {
-            entry: field.name(),
-            value: shorten(&String::from_utf8_lossy(line)),
-            rule: "UTF-8",
-        })?;
+    fn commit_value(&self, origin: Origin, entry: &Entry, object: &Object, line: &[u8]) -> Result<Vec<Change>> {
+        let bad = |rule| {
+            let value = shorten(&String::from_utf8_lossy(line));
+            Error::Refused(Refusal::BadValue { entry: entry.name, value, rule })
+        };
+        let field = match entry.shape {
+            Shape::Value(field) => field,
+            _ => return self.commit_mounted(origin, object, line).unwrap_or_else(|| Err(bad("1 or 0"))),
+        };
+        let text = std::str::from_utf8(line).map_err(|_| bad("UTF-8"))?;
         let value = field.parse(text)?;
         let (doc, key) = field.place();
         let patch = Map::from_iter([(key.to_owned(), value)]);
         Ok(self.engine.write(origin, object.kind, object.serial, doc, vec![Edit::Merge(patch)], None)?.changes)
+    }
+
+    /// Mounts or unmounts; `None` when the line says neither.
+    fn commit_mounted(&self, origin: Origin, object: &Object, line: &[u8]) -> Option<Result<Vec<Change>>> {
+        let Some(Head::Ctr(head)) = &object.head else {
+            return Some(Err(Refusal::Undecodable { part: "record", why: "its head does not decode".into() }.into()));
+        };
+        let ctr = object.serial;
+        let done = match line {
+            b"1" => {
+                // Before the first thing is mounted.
+                self.pinned.pin(ctr, head.id(), head.made);
+                self.engine.mount(origin, ctr)
+            }
+            b"0" => self.engine.unmount(origin, ctr),
+            _ => return None,
+        };
+        if !self.engine.has_mounts(head.id()) {
+            self.pinned.unpin(ctr);
+        }
+        Some(done.map(|done| done.changes))
     }
 
     /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it
@@ -241,12 +270,12 @@ impl Tree {
             return Ok(Outcome { value: (), changes: vec![] });
         }
         let node = self.node(&self.engine.view()?, opened.ino)?;
-        let Node::Entry(Entry { shape: Shape::Value(field), .. }, Some(object)) = &node else {
+        let Node::Entry(entry @ Entry { shape: Shape::Value(_) | Shape::Mounted, .. }, Some(object)) = &node else {
             state.closer = Some(self.process(caller));
             return Err(Refusal::Incomplete { bytes: pending }.into());
         };
         let line = state.saved.pending.clone();
-        let committed = self.commit_value(origin, *field, object, &line);
+        let committed = self.commit_value(origin, entry, object, &line);
         // Refused or not, these bytes are judged; the next close is no news.
         state.saved.closed_at = pending;
         let changes = committed?;
@@ -320,6 +349,14 @@ fn answer(state: &mut State, lines: impl Iterator<Item = String>) {
         state.saved.output.clear();
     }
     lines.for_each(|line| state.saved.output.extend_from_slice(line.as_bytes()));
+}
+
+/// Adds the IDs of objects that were made.
+fn answer_objects(state: &mut State, made: Answer, changes: Vec<Change>) -> Vec<Change> {
+    if let Answer::Objects(objects) = made {
+        answer(state, objects.into_iter().map(|(_, _, id)| format!("{}\n", Id::from_bytes(id))));
+    }
+    changes
 }
 
 fn object_in(text: &[u8]) -> std::result::Result<Document, Refusal> {

@@ -54,13 +54,13 @@ impl<'a> Archive<'a> {
         }
         if meta.links > 1 {
             if let Some(first) = self.linked.get(&meta.identity).cloned() {
-                return self.header(&Entry { path: at, link: Some(&first), ..Entry::default() }, meta);
+                return self.header(&Entry { path: at, first: Some(&first), ..Entry::default() }, meta);
             }
             self.linked.insert(meta.identity, at.to_vec());
         }
         let target = (meta.kind == Kind::Symlink).then(|| pinned.target()).transpose().map_err(unreadable)?;
         let xattrs = self.xattrs(at, pinned)?;
-        let entry = Entry { path: at, link: target.as_deref(), xattrs: &xattrs, sparse: None };
+        let entry = Entry { path: at, target: target.as_deref(), xattrs: &xattrs, ..Entry::default() };
         match meta.kind {
             Kind::File => self.file(entry, &pinned.open().map_err(unreadable)?, meta),
             _ => self.header(&entry, meta),

@@ -13,8 +13,10 @@ use crate::sys::walk::{Kind, Meta};
 pub(super) struct Entry<'a> {
     /// The whole path, as it shall stand in the archive.
     pub(super) path: &'a [u8],
-    /// Where a symlink leads, or the first path of a file that comes again.
-    pub(super) link: Option<&'a [u8]>,
+    /// Where a symlink leads.
+    pub(super) target: Option<&'a [u8]>,
+    /// The path by which the same file came before.
+    pub(super) first: Option<&'a [u8]>,
     /// Extended attributes; names are UTF-8 without `=`.
     pub(super) xattrs: &'a [(String, Vec<u8>)],
     /// The runs of data of a file with holes, as begin and end.
@@ -29,7 +31,7 @@ pub(super) fn encode(entry: &Entry<'_>, meta: &Meta) -> Result<Vec<u8>, HeaderEr
     if matches!(kind, EntryType::Char | EntryType::Block) {
         builder.device(meta.device.0, meta.device.1)?;
     }
-    if let Some(link) = entry.link {
+    if let Some(link) = entry.first.or(entry.target) {
         builder.link_name(link);
     }
     for (name, value) in entry.xattrs {
@@ -54,8 +56,8 @@ pub(super) fn encode(entry: &Entry<'_>, meta: &Meta) -> Result<Vec<u8>, HeaderEr
 
 fn kind(entry: &Entry<'_>, kind: Kind) -> EntryType {
     match kind {
+        _ if entry.first.is_some() => EntryType::Link,
         Kind::Symlink => EntryType::Symlink,
-        _ if entry.link.is_some() => EntryType::Link,
         Kind::Directory => EntryType::Directory,
         Kind::Fifo => EntryType::Fifo,
         Kind::Character => EntryType::Char,
@@ -139,10 +141,10 @@ mod tests {
         let long = "n".repeat(101);
         let said = text(&Entry { path: long.as_bytes(), xattrs: &xattrs, ..Entry::default() }, &file);
         for record in [
-            "20 uid=4294967295\n",
+            "18 uid=4294967295\n",
             "19 size=8589934592\n",
             "13 mtime=1.5\n",
-            "37 SCHILY.xattr.security.capability=\u{1}\0\0\u{2}\n",
+            "41 SCHILY.xattr.security.capability=\u{1}\0\0\u{2}\n",
             &format!("111 path={long}\n"),
         ] {
             assert!(said.contains(record), "{record:?} is not in {said:?}");

@@ -82,8 +82,9 @@ pub enum Rootfs<'a> {
         /// The SELinux label of all files, for hosts that have SELinux.
         label: Option<&'a str>,
     },
-    /// A directory of the user's, with all that is mounted below it, as it is.
-    Plain(&'a Path),
+    /// A directory of the user's, with all that is mounted below it, as it is. Its owner has opened it:
+    /// the path may lead anywhere.
+    Plain(BorrowedFd<'a>),
 }
 
 /// Nothing is synced: fast, and after a crash of the machine the upper directory is thrown away.
@@ -99,7 +100,7 @@ pub struct Volatile<'a> {
 /// the end of an overlay that is not volatile writes its whole filesystem to the disk.
 #[derive(Debug)]
 pub struct Taken {
-    _mounts: Vec<OwnedFd>,
+    mounts: Vec<OwnedFd>,
 }
 
 /// The primaries of one store, below RUNROOT/p.
@@ -109,6 +110,13 @@ pub struct Mounts {
     tier: Tier,
     /// This user may not write `trusted.overlay.*`.
     userxattr: bool,
+}
+
+impl Taken {
+    /// Whether there was nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.mounts.is_empty()
+    }
 }
 
 impl Mounts {
@@ -182,7 +190,7 @@ impl Mounts {
                 };
                 overlay.check()?;
                 let directories = Upper { upper, work };
-                directories.check_unused(self.tier, &overlay)?;
+                directories.check_unused(self.tier, &overlay, &self.primaries.join("trial"))?;
                 directories.guard(volatile, &mut undo)?;
                 directories.make(&lowers[0], &mut undo)?;
                 overlay.mount(self.tier)?
@@ -239,7 +247,7 @@ impl Mounts {
             errors.extend(remove_directory(&self.primaries.join(key.to_string())).err());
         }
         match errors.pop() {
-            None => Ok(Taken { _mounts: taken }),
+            None => Ok(Taken { mounts: taken }),
             Some(only) if errors.is_empty() => Err(only),
             Some(last) => {
                 errors.push(last);
@@ -275,24 +283,45 @@ impl Mounts {
     /// # Errors
     /// What the kernel says.
     pub fn hide(&self, root: BorrowedFd<'_>, at: &Path) -> Result<Taken, MountError> {
-        Ok(Taken { _mounts: view::hide(root, at)? })
+        Ok(Taken { mounts: view::hide(root, at)? })
     }
 }
 
 /// A detached, private copy of a user's directory.
-fn clone_of(directory: &Path) -> Result<OwnedFd, MountError> {
-    let opened = mounting::open(directory).map_err(MountError::step("open", directory))?;
-    let clone = mounting::cloned(opened.as_fd()).map_err(MountError::step("clone", directory))?;
-    mounting::restrict(clone.as_fd(), Attributes::default()).map_err(MountError::step("make private", directory))?;
+fn clone_of(directory: BorrowedFd<'_>) -> Result<OwnedFd, MountError> {
+    let path = || mounting::proc_fd(directory);
+    let clone = mounting::cloned(directory).map_err(MountError::step("clone", path()))?;
+    mounting::restrict(clone.as_fd(), Attributes::default()).map_err(MountError::step("make private", path()))?;
     Ok(clone)
+}
+
+/// Opens a user's directory, to be given to [`Rootfs::Plain`].
+///
+/// # Errors
+/// It cannot be walked to, or is no directory.
+pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    mounting::open(path)
+}
+
+/// Takes what is mounted at a path out of the tree at once (MNT_DETACH). What is not there, or no
+/// mountpoint, is no error.
+///
+/// # Errors
+/// What else the kernel says.
+pub fn lazily_unmount(path: &Path) -> io::Result<()> {
+    match crate::sys::mount::detach(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => Ok(()),
+        result => result,
+    }
 }
 
 /// rmdir(2) and nothing more: should an unmount have failed, no file of a container is lost.
 fn remove_directory(path: &Path) -> Result<(), MountError> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(MountError::step("remove", path)(error)),
-        _ => Ok(()),
-    }
+    accept_missing(fs::remove_dir(path)).map_err(MountError::step("remove", path))
+}
+
+fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Whether files can be given this SELinux label: kernels without SELinux refuse the option.

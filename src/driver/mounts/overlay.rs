@@ -1,11 +1,13 @@
 //! Overlays, detached: the same options in each of the ways that kernels have learned to take them.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{MAX_LAYERS, MountError};
+use super::{MAX_LAYERS, MountError, accept_missing};
 use crate::sys::mounting::{self, Attributes, NewFs, Refusal};
 
 /// How this kernel takes the directories of an overlay.
@@ -34,12 +36,10 @@ impl Tier {
 
 fn takes_descriptors() -> Result<(), Refusal> {
     let layer = || NewFs::open("tmpfs")?.mount(Attributes::default());
-    let (upper_layer, lower_layer) = (layer()?, layer()?);
+    let layers = [layer()?, layer()?];
     let overlay = NewFs::open("overlay")?;
-    for layer in [upper_layer, lower_layer] {
-        let named = mounting::open(&mounting::proc_fd(layer.as_fd()));
-        let named = named.map_err(|error| Refusal::new("open", error))?;
-        overlay.directory("lowerdir+", named.as_fd())?;
+    for layer in &layers {
+        overlay.directory("lowerdir+", open(&mounting::proc_fd(layer.as_fd()))?.as_fd())?;
     }
     overlay.mount(Attributes::default()).map(drop)
 }
@@ -115,7 +115,8 @@ impl Overlay<'_> {
             let directory = open(path)?;
             match tier {
                 Tier::Descriptors => overlay.directory(option, directory.as_fd()),
-                // Paths of descriptors: short enough for any layer, and nothing in them to escape.
+                // As it is, if only for those who read mountinfo.
+                _ if is_plain(path) => overlay.string(option, path.as_os_str()),
                 _ => overlay.string(option, mounting::proc_fd(directory.as_fd()).as_os_str()),
             }
             .map_err(|refusal| Refusal { step: format!("{option}={}", path.display()), ..refusal })?;
@@ -131,40 +132,70 @@ impl Overlay<'_> {
 
     /// Whether any overlay, in any mount namespace, writes to this upper directory.
     ///
-    /// A second one would be made without a word and corrupt both. So the kernel is asked, with
-    /// index=on, for an overlay that cannot be, with the upper as its work directory: EBUSY comes
-    /// from ovl_get_upper(), before ovl_get_workdir() says EINVAL, and neither writes anything.
-    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path) -> bool {
-        let lowers = &self.lowers[..1];
-        let impossible = Overlay { lowers, upper: Some((upper, upper)), exclusive: true, volatile: false, ..*self };
-        let refusal = impossible.try_mount(tier).err();
-        refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy)
+    /// A second one would be made without a word and corrupt both. So the kernel is asked for one
+    /// that nobody sees, with index=on: it then refuses (EBUSY) what is another's upper directory.
+    /// `scratch` is a directory that is not there before or after.
+    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path, scratch: &Path) -> Result<bool, MountError> {
+        let trial = Overlay { source: "ctrfs-trial", volatile: true, exclusive: true, ..*self };
+        let refusal = if self.userxattr {
+            // That the upper is its own work directory is refused, too, and said in the kernel's log,
+            // but after EBUSY (ovl_get_upper(), ovl_get_workdir()); nothing is written.
+            Overlay { lowers: &self.lowers[..1], upper: Some((upper, upper)), ..trial }.try_mount(tier).err()
+        } else {
+            // As a layer (ovl_get_layers()): quiet, but index=on then takes a privilege over the host.
+            let clear = || accept_missing(fs::remove_dir_all(scratch)).map_err(MountError::step("remove", scratch));
+            clear()?;
+            let [new, work] = ["upper", "work"].map(|name| scratch.join(name));
+            for directory in [&new, &work] {
+                fs::create_dir_all(directory).map_err(MountError::step("make", directory))?;
+            }
+            let lowers = [upper.to_owned()];
+            let refusal = Overlay { lowers: &lowers, upper: Some((&new, &work)), ..trial }.try_mount(tier).err();
+            clear()?;
+            refusal
+        };
+        Ok(refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy))
     }
 
-    /// The options as mount(2) takes them; directories are called by the numbers of descriptors,
-    /// so that 500 fit into a page and nothing in them needs escapes.
+    /// The options as mount(2) takes them, with the directories' paths if those need no escapes and
+    /// fit; else directories are called by the numbers of descriptors, of which 500 fit into a page.
     fn text(&self) -> Result<(OsString, Vec<OwnedFd>), Refusal> {
-        let (mut text, mut held) = (String::new(), Vec::new());
+        /// Of a page, without the other options.
+        const ROOM: usize = 3000;
+        let length: usize = self.directories().map(|(option, path)| option.len() + path.as_os_str().len() + 2).sum();
+        let by_path = length <= ROOM && self.directories().all(|(_, path)| is_plain(path));
+        let (mut text, mut held) = (OsString::new(), Vec::new());
         for (option, path) in self.directories() {
-            let directory = open(path)?;
-            match (option, held.is_empty()) {
-                ("lowerdir+", true) => text.push_str("lowerdir="),
-                ("lowerdir+", false) => text.push(':'),
-                _ => text.push_str(&format!(",{option}=")),
+            match (option, text.is_empty()) {
+                ("lowerdir+", true) => text.push("lowerdir="),
+                ("lowerdir+", false) => text.push(":"),
+                _ => text.push(format!(",{option}=")),
             }
-            text.push_str(&directory.as_raw_fd().to_string());
+            let directory = open(path)?;
+            if by_path {
+                text.push(path);
+            } else {
+                text.push(directory.as_raw_fd().to_string());
+            }
             held.push(directory);
         }
         for (option, value) in self.options() {
             match value {
                 // A label has commas of its own; LSMs take the quotes off.
-                Some(label) if option == "context" => text.push_str(&format!(",{option}=\"{label}\"")),
-                Some(value) => text.push_str(&format!(",{option}={value}")),
-                None => text.push_str(&format!(",{option}")),
+                Some(label) if option == "context" => text.push(format!(",{option}=\"{label}\"")),
+                Some(value) => text.push(format!(",{option}={value}")),
+                None => text.push(format!(",{option}")),
             }
         }
-        Ok((text.into(), held))
+        Ok((text, held))
     }
+}
+
+/// Whether every kernel takes the path as it is: options of more than 255 bytes are refused, and each
+/// way of passing them gives another meaning to colon, comma or backslash.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    path.is_absolute() && bytes.len() <= 255 && !bytes.iter().any(|byte| b":,\\".contains(byte))
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Refusal> {

@@ -10,14 +10,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Overlay, Tier};
 use super::undo::Undo;
-use super::{MountError, Volatile};
+use super::{MountError, Volatile, accept_missing};
 use crate::sys::{host, mountinfo, mounting};
 
 /// The directories of one overlay that writes.
@@ -29,11 +29,11 @@ pub(super) struct Upper<'a> {
 
 impl Upper<'_> {
     /// Refuses if an overlay has it; `overlay` is the one that is to have it.
-    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>) -> Result<(), MountError> {
-        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper) {
+    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>, scratch: &Path) -> Result<(), MountError> {
+        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper, scratch)? {
             return Ok(());
         }
-        Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper, overlay.source) })
+        Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper) })
     }
 
     /// Whether what it holds is from a volatile mount of an earlier boot.
@@ -123,19 +123,13 @@ impl Upper<'_> {
     }
 }
 
-fn accept_missing(result: io::Result<()>) -> io::Result<()> {
-    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Where an overlay with this upper directory is mounted, as far as this mount namespace shows: by
-/// the directory's path, or by the source that we give, for older kernels show what they were told
-/// instead of a path.
-fn mounted_at(upper: &Path, source: &str) -> Option<PathBuf> {
-    let upper = upper.canonicalize().ok()?;
+/// Where an overlay with this upper directory is mounted, as far as mountinfo names it: newer kernels
+/// show the directory's true path, older ones what they were told.
+fn mounted_at(upper: &Path) -> Option<PathBuf> {
+    let true_path = upper.canonicalize().ok()?;
     let mut overlays = mountinfo::read().ok()?.into_iter().filter(|mount| mount.fs_type == "overlay");
-    let found = overlays.find(|mount| {
-        mount.source.as_os_str() == source || upper_of(&mount.super_options).is_some_and(|other| other == upper)
-    });
+    let found =
+        overlays.find(|mount| upper_of(&mount.super_options).is_some_and(|other| other == true_path || other == upper));
     Some(found?.mount_point)
 }
 
@@ -152,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_upper_directory_is_found_among_the_options() {
-        let options = "rw,lowerdir+=/l\0541,upperdir=/u\054p\040per,workdir=/w,index=off";
+        let options = r"rw,lowerdir+=/l\0541,upperdir=/u\054p\040per,workdir=/w,index=off";
         assert_eq!(upper_of(options).unwrap(), Path::new("/u,p per"));
         assert_eq!(upper_of("rw,lowerdir=/a:/b"), None);
     }

@@ -17,6 +17,7 @@ use super::super::tree::{At, Tree};
 use super::super::{print, report};
 use super::progress::Progress;
 use super::staging::Staging;
+use crate::driver::dirs::layer_in;
 use crate::driver::image::{self, ImageError, Imported, ImportedLayer, Options, Platform, Source, Watch};
 use crate::driver::unpack::Limits;
 use crate::model::id::Id;
@@ -125,7 +126,7 @@ struct Have {
 impl Have {
     /// The tree of a layer that is on disk and that the store knows.
     fn layer(&self, id: Id) -> Option<PathBuf> {
-        let tree = self.store.join("layers").join(id.to_string()).join("fs");
+        let tree = layer_in(&self.store, id);
         (tree.is_dir() && self.tree.join("layer").join(id.to_string()).exists()).then_some(tree)
     }
 }

@@ -1,0 +1,63 @@
+//! What a runtime is given of a container, and what a container has written.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+
+use super::view::View;
+use super::{Engine, Error, Result};
+use crate::driver::mounts::{Part, open_directory};
+use crate::driver::{run_files, usage};
+use crate::model::bundle::{Bundle, runtime_spec};
+use crate::model::error::Refusal;
+use crate::model::json::{Value, parse};
+use crate::model::record::{Doc, Serial};
+use crate::model::user::Accounts;
+use crate::store::Query;
+
+impl Engine {
+    /// The OCI runtime's spec of a container, as its directory serves it.
+    ///
+    /// # Errors
+    /// What the model says of its parts.
+    pub fn bundle(&self, view: &View, ctr: Serial) -> Result<Vec<u8>> {
+        let outside = self.outside()?;
+        let head = view.snapshot().ctr(ctr)?;
+        let (id, config) = (head.id(), view.config(ctr)?);
+        let image = match head.rootfs.image() {
+            Some(image) => match parse(&view.text(image, Doc::Config)?) {
+                Ok(Value::Object(config)) => Some(config),
+                _ => return Err(Refusal::NotAnObject.into()),
+            },
+            None => None,
+        };
+        let path = |part| outside.mounts.path(id, part).to_string_lossy().into_owned();
+        let (rootfs, shm, run) = (path(Part::Rootfs), path(Part::Shm), outside.files.path(id));
+        let account = |name| run_files::of_rootfs(rootfs.as_ref(), name);
+        let (passwd, group) = (account("etc/passwd"), account("etc/group"));
+        Ok(runtime_spec(&Bundle {
+            config: &config,
+            image: image.as_ref(),
+            rootfs: &rootfs,
+            accounts: Accounts { passwd: passwd.as_deref(), group: group.as_deref() },
+            shm: head.shm.then_some(shm.as_str()),
+            run: &run.to_string_lossy(),
+            rootless: outside.mounts.userxattr(),
+        })?)
+    }
+
+    /// How many bytes the files have that a container wrote: those in its own layer.
+    ///
+    /// # Errors
+    /// They cannot be looked through.
+    pub fn size_rw(&self, view: &View, ctr: Serial) -> Result<u64> {
+        let id = view.snapshot().ctr(ctr)?.id();
+        let upper = self.outside()?.dirs.upper(id).join("upper");
+        let used = match open_directory(&upper) {
+            Ok(upper) => usage::usage(upper.as_fd()).map(|usage| usage.bytes),
+            // It is made when the container is mounted first.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        };
+        used.map_err(Error::outside)
+    }
+}

@@ -1,0 +1,341 @@
+//! Mounting and unmounting what containers have, and setting the kernel and the store at one.
+//!
+//! What is mounted is asked of the kernel; the record says what was asked for. Everything here walks
+//! the tree or may wait for the kernel, so none of it runs on a thread that answers requests. A
+//! container that is worked on is marked busy: nobody waits for a mark, a second one is refused.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::create::{rendered, stamp};
+use super::images::layer_paths;
+use super::view::View;
+use super::{Engine, Error, Origin, Outside, Result, World};
+use crate::driver::deadline::within;
+use crate::driver::mounts::{Rootfs as Source, Shm, Taken, Volatile, lazily_unmount};
+use crate::driver::run_files::{host_hosts, host_resolv_conf};
+use crate::model::container;
+use crate::model::error::Refusal;
+use crate::model::hosts::{self, HOSTNAME, HOSTS, RESOLV_CONF};
+use crate::model::id::Id;
+use crate::model::json::{Map, Value, parse};
+use crate::model::keys::text;
+use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, Rootfs, Row, Serial};
+use crate::store::{Contents, Done, Query, Update};
+
+pub use crate::driver::mounts::Part;
+
+/// How long a path that a user chose may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The mark on a container that is being worked on.
+pub(super) struct Busy<'a> {
+    engine: &'a Engine,
+    serial: Serial,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.engine.busy.lock().remove(&self.serial);
+    }
+}
+
+/// What stays mounted when a server ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// What containers run on.
+    Something,
+}
+
+impl Engine {
+    /// Marks a container as worked on.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when somebody else works on it.
+    pub(super) fn occupy(&self, serial: Serial) -> Result<Busy<'_>> {
+        match self.busy.lock().insert(serial) {
+            true => Ok(Busy { engine: self, serial }),
+            false => Err(Refusal::Busy { name: self.name_of(serial) }.into()),
+        }
+    }
+
+    pub(super) fn name_of(&self, ctr: Serial) -> String {
+        let head = self.view().and_then(|view| Ok(view.snapshot().ctr(ctr)?));
+        head.map_or_else(|_| format!("#{ctr}"), |head| head.name)
+    }
+
+    /// Whether anything of a container is or was mounted in this boot.
+    pub fn has_mounts(&self, id: Id) -> bool {
+        self.outside.as_ref().is_some_and(|outside| outside.mounts.path(id, Part::Rootfs).exists())
+    }
+
+    /// Whether a part of a container is mounted, as the kernel says.
+    pub fn is_mounted(&self, id: Id, part: Part) -> bool {
+        self.outside.as_ref().is_some_and(|outside| outside.mounts.is_mounted(id, part))
+    }
+
+    /// Mounts a container's rootfs and shm, makes its small files and shows the mounts in the tree. One
+    /// that is mounted stays as it is; a view that was lost is made again.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRootfs`], [`Refusal::Busy`], and what the kernel says; nothing is mounted then.
+    pub fn mount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
+        if let Some(done) = self.answered(origin)? {
+            return Ok(done);
+        }
+        let _busy = self.occupy(ctr)?;
+        let outside = self.outside()?;
+        let view = self.view()?;
+        let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
+        let fresh = !outside.mounts.is_mounted(head.id(), Part::Rootfs);
+        let at = outside.mounts.path(head.id(), Part::Rootfs).to_string_lossy().into_owned();
+        let done = self
+            .make_mounts(&view, ctr, &head)
+            .and_then(|()| self.apply(origin, move |update, world| record(update, world, ctr, Some(&at))));
+        if done.is_err() && fresh {
+            self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
+        }
+        done
+    }
+
+    /// Takes away what [`Engine::mount`] made, after what the config's `mounts` names. One that is not
+    /// mounted stays so.
+    ///
+    /// # Errors
+    /// [`Refusal::Live`], [`Refusal::Busy`], and all that the kernel says.
+    pub fn unmount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
+        if let Some(done) = self.answered(origin)? {
+            return Ok(done);
+        }
+        let _busy = self.occupy(ctr)?;
+        let view = self.view()?;
+        let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
+        container::may_remove(&head)?;
+        if head.mounted || self.has_mounts(head.id()) {
+            unmount_extra(&view.config(ctr)?);
+        }
+        self.take_mounts(head.id())?;
+        self.apply(origin, move |update, world| record(update, world, ctr, None))
+    }
+
+    /// Takes away what is mounted of a container that was removed.
+    pub(super) fn unmount_gone(&self, id: Id) -> Result<()> {
+        if self.has_mounts(id) { self.take_mounts(id) } else { Ok(()) }
+    }
+
+    /// Sets the kernel and the store at one, when a server begins: what is mounted and belongs to a
+    /// container is shown again, what a record asks for is made again, all else is taken away.
+    pub fn reconcile(&self) {
+        if let Err(error) = self.try_reconcile() {
+            log::warn!("what is mounted could not be looked through: {error}");
+        }
+        self.collect();
+    }
+
+    fn try_reconcile(&self) -> Result<()> {
+        let outside = self.outside()?;
+        let view = self.view()?;
+        let asked = view.snapshot().mounted()?;
+        for id in outside.mounts.mounted().map_err(Error::outside)? {
+            let owner = view.object(&id)?.filter(|(kind, serial)| *kind == Kind::Ctr && asked.contains(serial));
+            if owner.is_none() {
+                log::info!("{id} is mounted and nobody asked for it: it is taken away");
+                self.take_mounts(id).unwrap_or_else(|error| log::warn!("{id}: {error}"));
+            }
+        }
+        for ctr in asked {
+            let Ok(head) = view.snapshot().ctr(ctr) else { continue };
+            // A second overlay on an upper directory that a process still has would tear its files.
+            if head.status.is_live() && !outside.mounts.is_mounted(head.id(), Part::Rootfs) {
+                log::warn!("container {} is {} and its rootfs is not mounted", head.name, head.status.word());
+                continue;
+            }
+            let _busy = self.occupy(ctr)?;
+            if let Err(error) = self.make_mounts(&view, ctr, &head) {
+                log::warn!("container {} cannot be mounted again: {error}", head.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what is mounted, when the tree is unmounted: all but what containers run on.
+    pub fn leave(&self) -> Kept {
+        let (Ok(outside), Ok(view)) = (self.outside(), self.view()) else { return Kept::Something };
+        let mut kept = Kept::Nothing;
+        for id in outside.mounts.mounted().unwrap_or_default() {
+            let head = match view.object(&id) {
+                Ok(Some((Kind::Ctr, serial))) => view.snapshot().ctr(serial).ok(),
+                _ => None,
+            };
+            let is_live = head.is_some_and(|head| head.status.is_live());
+            match if is_live { None } else { Some(outside.mounts.take(id)) } {
+                Some(Ok(taken)) => end_later(taken),
+                Some(Err(error)) => {
+                    log::warn!("{id} stays mounted: {error}");
+                    kept = Kept::Something;
+                }
+                None => kept = Kept::Something,
+            }
+        }
+        kept
+    }
+
+    /// The containers that were asked to be mounted: serials and IDs.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn asked_mounted(&self) -> Result<Vec<(Serial, Id)>> {
+        let view = self.view()?;
+        let mut found = Vec::new();
+        for ctr in view.snapshot().mounted()? {
+            found.extend(view.id_of(Kind::Ctr, ctr)?.map(|id| (ctr, id)));
+        }
+        Ok(found)
+    }
+
+    fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
+        let outside = self.outside()?;
+        let (id, config) = (head.id(), view.config(ctr)?);
+        if !outside.mounts.is_mounted(id, Part::Rootfs) {
+            self.make_rootfs(outside, view, head, &config)?;
+        }
+        if head.shm {
+            outside.mounts.shm(id, &shm(&config)?)?;
+        }
+        make_files(outside, id, &config)?;
+        let root = outside.tree.root().map_err(Error::outside)?;
+        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || head.shm) {
+            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
+        }
+        Ok(())
+    }
+
+    fn make_rootfs(&self, outside: &Outside, view: &View, head: &CtrHead, config: &Map<String, Value>) -> Result<()> {
+        let none = |why: &str| Refusal::NoRootfs { name: head.name.clone(), why: why.to_owned() };
+        match head.rootfs {
+            Rootfs::None if text(config, container::IMAGE_ID).is_some() => {
+                Err(none("the image that its config names is not in the store").into())
+            }
+            Rootfs::None => Err(none("its config has neither an image nor a rootfs").into()),
+            Rootfs::Directory => {
+                let path = PathBuf::from(text(config, container::ROOTFS).unwrap_or_default());
+                let opened = within(DEADLINE, move || crate::driver::mounts::open_directory(&path));
+                let directory = opened.and_then(|opened| opened).map_err(|error| none(&format!("rootfs: {error}")))?;
+                Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?)
+            }
+            Rootfs::Image { image, .. } => {
+                let lowers = layer_paths(view.snapshot(), outside, image)?;
+                let own = outside.dirs.make_upper(head.id()).map_err(Error::outside)?;
+                let boot_id = view.snapshot().boot_id()?;
+                let is_volatile = config.get("volatile").and_then(Value::as_bool).unwrap_or(false);
+                let trash = outside.dirs.trash();
+                let source = Source::Overlay {
+                    lowers: &lowers,
+                    upper: &own.join("upper"),
+                    work: &own.join("ovl-work"),
+                    volatile: is_volatile.then_some(Volatile { boot_id: &boot_id, trash: &trash }),
+                    label: text(config, "MountLabel"),
+                };
+                Ok(outside.mounts.rootfs(head.id(), &source)?)
+            }
+        }
+    }
+
+    /// Takes views and primaries away, and the small files.
+    fn take_mounts(&self, id: Id) -> Result<()> {
+        let outside = self.outside()?;
+        match outside.tree.root() {
+            Ok(root) => {
+                for part in [Part::Shm, Part::Rootfs] {
+                    end_later(outside.mounts.hide(root.as_fd(), &place(id, part))?);
+                }
+            }
+            // Without a tree there are no views.
+            Err(error) => log::debug!("no view of {id} is taken away: {error}"),
+        }
+        end_later(outside.mounts.take(id)?);
+        outside.files.remove(id).map_err(Error::outside)
+    }
+}
+
+/// Where the tree has the directory for a view.
+fn place(id: Id, part: Part) -> PathBuf {
+    Path::new(Kind::Ctr.dir()).join(id.to_string()).join(part.name())
+}
+
+/// The last end of an overlay writes its filesystem to the disk; nobody waits for that.
+fn end_later(taken: Taken) {
+    if !taken.is_empty() {
+        thread::spawn(move || drop(taken));
+    }
+}
+
+fn shm(config: &Map<String, Value>) -> Result<Shm> {
+    let size = config.get("shmSize").map_or(Some(0), Value::as_u64);
+    let size = size.ok_or(Refusal::BadKey { key: "shmSize".to_owned(), rule: "a number of bytes above 0" })?;
+    Ok(Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) })
+}
+
+/// Writes resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of its rules).
+fn make_files(outside: &Outside, id: Id, config: &Map<String, Value>) -> Result<()> {
+    let content = |file: hosts::File| -> Result<String> {
+        Ok(match file {
+            RESOLV_CONF => hosts::resolv_conf(&host_resolv_conf().map_err(Error::outside)?, config)?,
+            HOSTS => hosts::hosts(&host_hosts().map_err(Error::outside)?, config)?,
+            _ => hosts::hostname(config)?,
+        })
+    };
+    for file in [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config)) {
+        outside.files.write(id, file.name, &content(file)?).map_err(Error::outside)?;
+    }
+    Ok(())
+}
+
+/// Unmounts, lazily, what the runtime mounted at the paths that the config lists. What is not mounted
+/// is no matter; all else is told and no hindrance, as in libpod's cleanupStorage.
+fn unmount_extra(config: &Map<String, Value>) {
+    let paths = config.get("mounts").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    for path in paths.filter(|path| path.starts_with('/')).map(PathBuf::from) {
+        let shown = path.display().to_string();
+        let unmounted = within(DEADLINE, move || lazily_unmount(&path));
+        if let Err(error) = unmounted.and_then(|unmounted| unmounted) {
+            log::warn!("{shown}: {error}");
+        }
+    }
+}
+
+/// Records where a container's rootfs is mounted, or that it is not.
+fn record(update: &Update<'_>, world: &World, ctr: Serial, at: Option<&str>) -> Result<(Answer, Vec<Change>)> {
+    update.id_of(Kind::Ctr, ctr)?.ok_or(Refusal::Gone)?;
+    let mut head = update.ctr(ctr)?;
+    let bytes = update.doc(ctr, Doc::State)?.unwrap_or_default();
+    let Ok(Value::Object(state)) = parse(&bytes) else {
+        let why = "it is not an object".to_owned();
+        return Err(Refusal::Undecodable { part: Doc::State.name(), why }.into());
+    };
+    let state = container::mounted_state(&state, at);
+    let new_bytes = rendered(state.clone())?;
+    if new_bytes == bytes {
+        return Ok((Answer::Done, vec![]));
+    }
+    head.state = stamp(update, &new_bytes, &(world.now)())?;
+    container::derive_from_state(&mut head, &state);
+    update.set_mounted(ctr, at.is_some())?;
+    update.put_doc(ctr, Doc::State, &new_bytes)?;
+    update.put_row(ctr, &Row::Ctr(head))?;
+    Ok((Answer::Done, vec![Change::State(Kind::Ctr, ctr)]))
+}
+
+impl View {
+    /// A container's config.
+    pub(super) fn config(&self, ctr: Serial) -> Result<Map<String, Value>> {
+        match parse(&self.doc(ctr, Doc::Config)?) {
+            Ok(Value::Object(config)) => Ok(config),
+            _ => Err(Refusal::NotAnObject.into()),
+        }
+    }
+}
