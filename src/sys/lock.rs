@@ -98,10 +98,10 @@ impl ReadLock {
     /// when this process closes another copy of the file; those of processes heed it all the same.
     pub fn wait(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let mut whole =
+        let whole =
             libc::flock { l_type: libc::F_RDLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
         loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&mut whole)) {
+            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole)) {
                 Err(Errno::EINTR) => {}
                 done => return done.map(|_| Self { _held: file }).map_err(Into::into),
             }

@@ -19,19 +19,22 @@ fn section(page: &str, title: &str) -> Vec<String> {
     lines.take_while(|line| !line.starts_with(".Sh ")).map(str::to_owned).collect()
 }
 
-/// What `ctrfs VERB --help` says, for `""` of the program itself.
+/// What `ctrfs VERB --help` says, for `""` of the program itself, for `image rm` of a verb's verb.
 fn help(verb: &str) -> String {
     let mut command = Command::new(CTRFS);
-    if !verb.is_empty() {
-        command.arg(verb);
-    }
-    text(&succeed(command.arg("--help")))
+    text(&succeed(command.args(verb.split_whitespace()).arg("--help")))
 }
 
+/// All verbs; of one that has verbs itself, those: `image rm`.
 fn verbs() -> Vec<String> {
-    let help = help("");
+    verbs_of("").into_iter().flat_map(|verb| if verb == "image" { verbs_of("image") } else { vec![verb] }).collect()
+}
+
+fn verbs_of(verb: &str) -> Vec<String> {
+    let help = help(verb);
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    commands.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    let names = commands.map(|line| format!("{verb} {}", line.split_whitespace().next().unwrap()).trim().to_owned());
+    names.filter(|name| name != "image help").collect()
 }
 
 /// The flags in a help text, such as `-r` and `--recursive`, without those that every verb has.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use super::tree::Kind;
 use crate::daemon::offline::OfflineError;
 use crate::driver::export::{CommitError, ExportError};
+use crate::driver::image::ImageError;
 use crate::driver::mounts::MountError;
+use crate::model::error::Refusal;
 use crate::sys::errno::say;
 
 /// Why a verb failed.
@@ -70,6 +72,12 @@ pub(crate) enum Error {
     Directory { dir: PathBuf, cause: io::Error },
     /// The store cannot be made or opened.
     Store(OfflineError),
+    /// The store is another user's.
+    OthersStore { store: PathBuf, owner: u32 },
+    /// The image cannot be imported.
+    Image(ImageError),
+    /// The argument is no name of an image.
+    ImageName(Refusal),
     /// Standard output cannot be written.
     Output(io::Error),
 }
@@ -142,6 +150,11 @@ impl fmt::Display for Error {
             Error::Interrupted => f.write_str("interrupted; nothing was made"),
             Error::Directory { dir, cause } => write!(f, "{}: {}", dir.display(), say(cause)),
             Error::Store(cause) => cause.fmt(f),
+            Error::OthersStore { store, owner } => {
+                write!(f, "{}: the store belongs to user {owner}, who alone can import into it", store.display())
+            }
+            Error::Image(cause) => cause.fmt(f),
+            Error::ImageName(cause) => cause.fmt(f),
             Error::Output(cause) => write!(f, "standard output: {}", say(cause)),
         }
     }

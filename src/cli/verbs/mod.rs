@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod error;
 mod export;
+mod image;
 mod init;
 mod interruption;
 mod new_file;
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     ///
     /// Prints the image's ID.
     Commit(commit::Commit),
+    /// Import, list and remove images
+    Image(image::Image),
     /// Check that a store is sound, mounted or not
     ///
     /// Prints "ok", or one line for each finding and exits 1.
@@ -69,6 +72,7 @@ impl Verb {
             Verb::Diff(diff) => diff.run(),
             Verb::Export(export) => export.run(),
             Verb::Commit(commit) => commit.run(),
+            Verb::Image(image) => image.run(),
             Verb::Check(check) => check.run(),
         };
         outcome.unwrap_or_else(|error| {

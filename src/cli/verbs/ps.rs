@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
+use indicatif::HumanBytes;
 use serde_json::{Map, Value};
 
 use super::error::Error;
@@ -20,6 +21,13 @@ pub(crate) struct Ps {
     /// List pods instead of containers
     #[arg(long)]
     pods: bool,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// How a table is shown, and which of its rows.
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
     /// Print every column as JSON, an array of objects: strings, or null where there is no value
     #[arg(long)]
     json: bool,
@@ -33,14 +41,21 @@ pub(crate) struct Ps {
     at: At,
 }
 
+/// How a cell is shown.
 #[derive(Clone, Copy)]
-enum Show {
+pub(crate) enum Show {
+    /// An ID, shortened.
     Id,
+    /// As it is.
     Text,
+    /// A number of bytes.
+    Size,
+    /// A time, as how long ago it was.
     Age,
 }
 
-type Layout = &'static [(&'static str, &'static str, Show)];
+/// The columns that people see: title, column of the table, and how.
+pub(crate) type Layout = &'static [(&'static str, &'static str, Show)];
 
 const CONTAINERS: Layout = &[
     ("ID", "id", Show::Id),
@@ -62,10 +77,16 @@ const PODS: Layout = &[
 impl Ps {
     /// Prints the table.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
-        let (name, layout) = match self.pods {
-            true => ("table/pod", PODS),
-            false => ("table/ctr", CONTAINERS),
-        };
+        match self.pods {
+            true => self.listing.show("table/pod", PODS),
+            false => self.listing.show("table/ctr", CONTAINERS),
+        }
+    }
+}
+
+impl Listing {
+    /// Prints a table of the tree.
+    pub(crate) fn show(self, name: &'static str, layout: Layout) -> Result<ExitCode, Error> {
         let tree = Tree::find(self.at)?;
         let mut table = Table::parse(name, &tree.read(name)?)?;
         for (column, value) in &self.filter {
@@ -107,6 +128,9 @@ fn people(table: &Table, layout: Layout, full_ids: bool, now: SystemTime) -> Res
                 (None, _) => "-".to_owned(),
                 (Some(id), Show::Id) if !full_ids => id.chars().take(SHORT_ID).collect(),
                 (Some(text), Show::Id | Show::Text) => text.clone(),
+                (Some(text), Show::Size) => {
+                    text.parse().map_or_else(|_| text.clone(), |bytes| HumanBytes(bytes).to_string())
+                }
                 (Some(text), Show::Age) => {
                     time::parse(text).and_then(|then| time::age(now, then)).unwrap_or_else(|| text.clone())
                 }

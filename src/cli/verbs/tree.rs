@@ -74,10 +74,15 @@ impl Tree {
         Ok(of_source(&mounts, store).map(|root| Tree { root }))
     }
 
-    /// The store's directory.
+    /// Where the tree is mounted.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of the store behind the tree.
     pub(crate) fn store(&self) -> Result<PathBuf, Error> {
         let mount = mountinfo::mounted_at(&self.root).map_err(Error::Mounts)?;
-        Ok(mount.ok_or_else(|| Error::NotATree(self.root.clone()))?.source)
+        mount.filter(is_tree).map(|mount| mount.source).ok_or_else(|| Error::NotATree(self.root.clone()))
     }
 
     /// The full ID that `name` is, or is the exact name of.
@@ -139,7 +144,7 @@ fn object(target: &Path) -> Option<(Kind, String)> {
     Some((kind, id.to_owned()))
 }
 
-fn is_id(name: &str) -> bool {
+pub(super) fn is_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -36,7 +36,7 @@ pub(super) fn seekable(source: &ArchiveFile, directory: &Path, watch: &dyn Watch
                     return Ok(file);
                 }
             }
-            copy(Box::new(file), &place, entry.is_file().then(|| entry.len()), directory, watch)
+            copy(Box::new(file), &place, entry.is_file().then_some(entry.len()), directory, watch)
         }
     }
 }
