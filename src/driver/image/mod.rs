@@ -15,6 +15,7 @@ use files::{Files, Section};
 use source::ArchiveFile;
 
 use crate::model::digest::Digest;
+use crate::model::image::MAX_LAYERS;
 
 mod archive;
 mod clone;
@@ -98,11 +99,18 @@ pub fn open(
         let spooled = spool::seekable(file, spool, watch)?;
         Ok(Files::Archive(archive::Archive::read(spooled, file.to_string())?))
     };
-    match source {
+    let image = match source {
         Source::Layout { dir, tag } => layout::open(&Files::of_directory(dir)?, tag.as_deref(), platform),
         Source::OciArchive { file, tag } => layout::open(&archive(file)?, tag.as_deref(), platform),
         Source::DockerArchive { file, name } => docker::open(&archive(file)?, name.as_deref(), platform),
         Source::Rootfs(dir) => rootfs::open(dir, platform),
         Source::ContainersStorage(name) => podman::open(name, platform),
+    }?;
+    match image.layers.len() {
+        0..=MAX_LAYERS => Ok(image),
+        layers => {
+            let what = format!("an image of {layers} layers");
+            Err(ImageError::Unsupported { what, rule: "500 are the most that an overlay takes" })
+        }
     }
 }

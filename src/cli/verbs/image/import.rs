@@ -29,7 +29,7 @@ use crate::sys::signal::Notices;
 /// Exit status after SIGINT, as shells have it.
 const INTERRUPTED: u8 = 130;
 /// How long an interrupted import may take to notice it. One that reads from a terminal never does.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The arguments of `ctrfs image import`.
 #[derive(Debug, Args)]

@@ -65,7 +65,7 @@ impl Progress {
         let (layers, new) = (self.layers.load(Ordering::Relaxed), self.new.load(Ordering::Relaxed));
         let rate = HumanBytes((read as f64 / took.max(0.001)) as u64);
         self.line(&format!(
-            "imported {name}: {layers} layers, {new} of them new, {} in {took:.1} s, {rate}/s",
+            "imported {name}; layers: {layers}, new: {new}, {} in {took:.1} s, {rate}/s",
             HumanBytes(read)
         ));
     }
