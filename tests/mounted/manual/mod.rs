@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use crate::support::{CTRFS, Mounted, errno, kill, succeed, text, wait_until};
 use crate::tools::make_imaged;
 
 mod documents;
+mod mounts;
 mod writing;
 
 const PAGE: &str = include_str!("../../../man/ctrfs.5");
