@@ -215,6 +215,9 @@ impl Tree {
             if swap {
                 return not_yours("names of images are not swapped");
             }
+            if view.tag_dir(&from)?.is_some() {
+                return not_yours("directories of image names stay; mv the names in them");
+            }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
         }
         if from.0 != to.0 {
@@ -229,21 +232,20 @@ impl Tree {
         Ok(Outcome { value: (), changes: done.changes })
     }
 
-    /// Gives an image one more name: a symlink in `image-name/` whose target ends with the image's ID,
-    /// name or prefix.
+    /// Gives an image one more name: a symlink in `image-name/` whose target is another name or the image's
+    /// directory, as a path, or whatever else means the image.
     ///
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn symlink(&self, origin: Origin, parent: Ino, name: &str, target: &str) -> Result<Outcome<Entered>> {
-        let Some(path) = tag_path(&self.node(&self.engine.view()?, parent)?, name) else {
+        let view = self.engine.view()?;
+        let Some(path) = tag_path(&self.node(&view, parent)?, name) else {
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };
-        let named = match target.rsplit_once("image-name/") {
-            Some((_, name)) => name,
-            None => target.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
-        };
-        let done = self.engine.tag(origin, named.to_owned(), &path)?;
+        let image = lookup::meant_by(&path, target).into_iter().find(|image| view.find(Kind::Image, image).is_ok());
+        let image = image.unwrap_or_else(|| target.to_owned());
+        let done = self.engine.tag(origin, image, &path)?;
         self.entered(parent, name, done.changes)
     }
 
