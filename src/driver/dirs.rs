@@ -153,18 +153,24 @@ impl Dirs {
         Ok(ids)
     }
 
-    /// Throws away staging directories whose makers are gone: those hold a lock on theirs.
+    /// Throws away staging directories whose makers are gone: those hold a lock on theirs. Returns how
+    /// many makers live.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn discard_abandoned(&self) -> io::Result<()> {
+    pub fn discard_abandoned(&self) -> io::Result<usize> {
+        let mut living = 0;
         for entry in fs::read_dir(self.store.join("staging"))? {
             let path = entry?.path();
-            if let Some(_lock) = DirectoryLock::try_lock(&path).map_err(|error| named(&path, error))? {
-                self.throw(&path)?;
+            match DirectoryLock::try_lock(&path) {
+                Ok(Some(_lock)) => self.throw(&path)?,
+                Ok(None) => living += 1,
+                // Its maker has just taken it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(named(&path, error)),
             }
         }
-        Ok(())
+        Ok(living)
     }
 
     /// Deletes what is in the trash. Goes on after a failure and tells the first.

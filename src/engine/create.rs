@@ -74,7 +74,7 @@ fn create_ctr(
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
     let needs = resolve_needs(update, &mut config, id, &name, pod)?;
-    let wanted = rootfs::resolve(update, &mut config)?;
+    let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
     let state_bytes = render(&Value::Object(state.clone()));

@@ -11,7 +11,7 @@ use crate::driver::hash::{chain, digest};
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
-use crate::model::image::{NewImage, config_digest, new_image};
+use crate::model::image::{NewImage, NewLayer, config_digest, new_image};
 use crate::model::image_name::{self, ImageName};
 use crate::model::json::{Map, Value};
 use crate::model::record::{Answer, Change, Doc, ImageHead, Kind, LayerHead, List, Nanos, Row, Serial};
@@ -101,6 +101,10 @@ impl Engine {
             if update.tag_dir(&path)?.is_some() {
                 return Err(Refusal::TagTaken { name: path.clone() }.into());
             }
+            let above = parent_of(&path);
+            if !above.is_empty() && update.tag_dir(above)?.is_none() {
+                return Err(Refusal::Gone.into());
+            }
             let (now, mut changes) = ((world.now)().nanos, Vec::new());
             let serial = update.put_tag_dir(&path, now)?;
             touch_dir(update, parent_of(&path), now, &mut changes)?;
@@ -150,15 +154,15 @@ impl Engine {
     /// Throws away what lies beside the store and belongs to nothing in it.
     pub(super) fn collect(&self) {
         let Ok(outside) = self.outside() else { return };
-        for shelf in [Shelf::Layers, Shelf::Uppers] {
-            match outside.dirs.ids(shelf) {
-                Ok(ids) => self.sweep(shelf, ids),
-                Err(error) => log::warn!("what is left over cannot be looked for: {error}"),
-            }
-        }
-        if let Err(error) = outside.dirs.discard_abandoned() {
-            log::warn!("an import that was cut off is left over: {error}");
-        }
+        let dirs = &outside.dirs;
+        let sweep = |shelf| dirs.ids(shelf).map(|ids| self.sweep(shelf, ids));
+        let collected = sweep(Shelf::Uppers).and_then(|()| match dirs.discard_abandoned()? {
+            0 => sweep(Shelf::Layers),
+            // The last server may have taken layers over and died before the commit: the request of
+            // whoever still imports comes again, and finds them.
+            _ => Ok(()),
+        });
+        collected.unwrap_or_else(|error| log::warn!("what is left over cannot be collected: {error}"));
     }
 
     /// Deletes what was thrown away.
@@ -172,9 +176,7 @@ impl Engine {
 }
 
 /// Where the layers of an image are, topmost first.
-pub(super) fn layer_paths(state: &impl Query, outside: &Outside, image: Serial) -> Result<Vec<PathBuf>>
-where
-{
+pub(super) fn layer_paths(state: &impl Query, outside: &Outside, image: Serial) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for (_, layer) in state.layers_of(image)?.into_iter().rev() {
         let id = state.id_of(Kind::Layer, layer)?.ok_or(Refusal::Gone)?;
@@ -223,11 +225,20 @@ fn put_image(
     let (mut below, mut layers) = (None::<Digest>, Vec::new());
     for layer in &image.layers {
         let chained = chain(below, layer.diff_id);
-        layers.push((chained.id(), layer, update.content(Kind::Layer, &chained.id())?));
+        let known = update.content(Kind::Layer, &chained.id())?;
+        if let Some(known) = known
+            && update.layer(known)?.owner.is_some()
+        {
+            return Err(Refusal::IdTaken { id: chained.id(), by: Kind::Ctr }.into());
+        }
+        layers.push((chained.id(), layer, known));
         below = Some(chained);
     }
     let new: Vec<Id> = layers.iter().filter(|(_, _, known)| known.is_none()).map(|(id, ..)| *id).collect();
-    if let Some(missing) = new.iter().find(|id| !dirs.is_staged(&image.staging, **id)) {
+    let missing = |(id, layer, known): &&(Id, &NewLayer, Option<Serial>)| {
+        known.is_none() && (layer.new.is_none() || !dirs.is_staged(&image.staging, *id))
+    };
+    if let Some((missing, ..)) = layers.iter().find(missing) {
         return Err(Refusal::NoLayer { id: *missing }.into());
     }
     dirs.adopt(&image.staging, &new).map_err(Error::outside)?;
@@ -242,7 +253,8 @@ fn put_image(
                 layer
             }
             None => {
-                size += layer.size;
+                let figures = layer.new.unwrap_or_default();
+                size += figures.size;
                 let head = LayerHead {
                     id: *layer_id.as_bytes(),
                     parent,
@@ -251,9 +263,9 @@ fn put_image(
                     made: now,
                     children_changed: now,
                     users_changed: now,
-                    size: layer.size,
-                    disk: layer.disk,
-                    entries: layer.entries,
+                    size: figures.size,
+                    disk: figures.disk,
+                    entries: figures.entries,
                 };
                 put_layer(update, head, now, changes)?
             }
@@ -358,7 +370,7 @@ pub(super) fn take_layer(
     changes: &mut Vec<Change>,
 ) -> Result<Option<Id>> {
     let Some(id) = update.id_of(Kind::Layer, serial)? else { return Ok(None) };
-    let parent = update.layer(serial).ok().and_then(|head| head.parent);
+    let parent = update.parent(serial)?;
     update.take_content(Kind::Layer, serial)?;
     changes.push(Change::Removed(Kind::Layer, serial));
     touch_children(update, parent, now, changes)?;
@@ -468,8 +480,9 @@ fn touch_dir(update: &Update<'_>, path: &str, now: Nanos, changes: &mut Vec<Chan
     if path.is_empty() {
         return touch_list(update, List::ImageName, now, changes);
     }
-    let serial = update.put_tag_dir(path, now)?;
-    changes.push(Change::TagDir(serial));
+    if update.tag_dir(path)?.is_some() {
+        changes.push(Change::TagDir(update.put_tag_dir(path, now)?));
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use super::create::{rendered, stamp};
 use super::find::find;
-use super::{Engine, Origin, Result, World};
+use super::{Engine, Origin, Result, World, rootfs};
 use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
 use crate::model::name::Name;
@@ -128,5 +128,8 @@ fn give(
     }
     update.put_row(object, &row)?;
     changes.push(Change::Config(kind, object));
-    Ok(())
+    match row {
+        Row::Ctr(head) => rootfs::renamed(update, head.rootfs, now.nanos, changes),
+        _ => Ok(()),
+    }
 }

@@ -66,6 +66,7 @@ impl View {
     pub fn check(&self) -> Result<String> {
         let mut found = findings(self.snapshot())?;
         let (ctrs, pods) = (self.snapshot().objects(Kind::Ctr)?, self.snapshot().objects(Kind::Pod)?);
+        let count = |kind| -> Result<usize> { Ok(self.snapshot().objects(kind)?.len()) };
         for (kind, objects) in [(Kind::Ctr, &ctrs), (Kind::Pod, &pods)] {
             for (serial, id) in objects {
                 if let Err(why) = self.decodes(kind, *serial)? {
@@ -74,7 +75,8 @@ impl View {
             }
         }
         if found.is_empty() {
-            return Ok(format!("ok: {} containers, {} pods\n", ctrs.len(), pods.len()));
+            let (ctrs, pods, images, layers) = (ctrs.len(), pods.len(), count(Kind::Image)?, count(Kind::Layer)?);
+            return Ok(format!("ok: {ctrs} containers, {pods} pods, {images} images, {layers} layers\n"));
         }
         Ok(found.into_iter().map(|line| line + "\n").collect())
     }

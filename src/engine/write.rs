@@ -11,7 +11,7 @@ use crate::model::json::{Map, Value, merge, parse};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
-use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Row, Serial};
+use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Rootfs, Row, Serial};
 use crate::store::{Done, Query, StoreError, Update};
 
 /// One step of a change to a document.
@@ -73,7 +73,7 @@ fn write_ctr(
     for edit in edits {
         match doc {
             Doc::Config => {
-                let (edited, asked) = edit_ctr_config(update, &document, edit.clone(), old.is_ok())?;
+                let (edited, asked) = edit_ctr_config(update, &document, head.rootfs, edit.clone(), old.is_ok())?;
                 document = edited;
                 new_name = renamed(update, &head.name, &document)?;
                 wanted = Some(asked);
@@ -84,11 +84,9 @@ fn write_ctr(
             }
         }
     }
-    if let Some(wanted) = wanted {
-        rootfs::may_have(&head, wanted)?;
-    }
+    let other_rootfs = wanted.map_or(Ok(false), |wanted| rootfs::may_have(&head, wanted))?;
     let new_bytes = rendered(document.clone())?;
-    if new_bytes == bytes {
+    if new_bytes == bytes && !other_rootfs {
         return Ok((current.version, vec![]));
     }
     let now = (world.now)();
@@ -109,8 +107,9 @@ fn write_ctr(
     if let Some(name) = new_name {
         head.binding = rebound(update, Kind::Ctr, serial, &head.name, head.binding, &name, &now, &mut changes)?;
         head.name = name.to_string();
+        rootfs::renamed(update, head.rootfs, now.nanos, &mut changes)?;
     }
-    if let Some(wanted) = wanted {
+    if let Some(wanted) = wanted.filter(|_| other_rootfs) {
         rootfs::give(update, &mut head, serial, wanted, now.nanos, &mut changes)?;
     }
     update.put_doc(serial, doc, &new_bytes)?;
@@ -214,6 +213,13 @@ fn identity(update: &Update<'_>, head: &CtrHead) -> Map<String, Value> {
     {
         known.push(("pod", id.to_string()));
     }
+    if let Some(image) = head.rootfs.image()
+        && let Ok(Some(id)) = update.id_of(Kind::Image, image)
+    {
+        let id = id.to_string();
+        known.extend(head.image.clone().filter(|name| *name != id).map(|name| (container::IMAGE_NAME, name)));
+        known.push((container::IMAGE_ID, id));
+    }
     container::with_identity(Map::new(), known)
 }
 
@@ -238,11 +244,12 @@ fn edited(document: &Map<String, Value>, edit: Edit, decodes: bool) -> Result<Ma
 fn edit_ctr_config(
     update: &Update<'_>,
     old: &Map<String, Value>,
+    has: Rootfs,
     edit: Edit,
     decodes: bool,
 ) -> Result<(Map<String, Value>, Wanted)> {
     if let Edit::Merge(patch) = &edit {
-        container::check_patch(old, patch)?;
+        container::check_patch(old, patch, has.image().is_some())?;
     }
     let mut new = edited(old, edit, decodes)?;
     container::check_config(&new)?;
@@ -258,7 +265,7 @@ fn edit_ctr_config(
         new.insert("pod".to_owned(), Value::from(pod.to_string()));
     }
     let mut config = container::rewrite_config(old, new)?;
-    let wanted = rootfs::resolve(update, &mut config)?;
+    let wanted = rootfs::resolve(update, old, has, &mut config)?;
     Ok((config, wanted))
 }
 

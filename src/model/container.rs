@@ -150,17 +150,36 @@ pub fn rewrite_config(old: &Map<String, Value>, new: Map<String, Value>) -> Resu
     Ok(whole)
 }
 
-/// Refuses a merge patch that deletes what cannot be absent.
+/// Refuses a merge patch that deletes what cannot be absent; of a container that has an image, its keys
+/// too.
 ///
 /// # Errors
 /// [`Refusal::FixedKey`] for a fixed key of the old config, [`Refusal::BadKey`] for the name.
-pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Refusal> {
-    for key in FIXED.into_iter().chain(EDGE_KEYS).chain([DEPENDENCIES]) {
+pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>, has_image: bool) -> Result<(), Refusal> {
+    let image = [IMAGE_ID, IMAGE_NAME].into_iter().filter(|_| has_image);
+    for key in FIXED.into_iter().chain(EDGE_KEYS).chain([DEPENDENCIES]).chain(image) {
         if patch.get(key).is_some_and(Value::is_null) && old.get(key).is_some_and(|v| !is_empty(v)) {
             return Err(Refusal::FixedKey { key });
         }
     }
     keeps_name(patch)
+}
+
+/// Keeps the keys of the image that a container has, where a new config leaves them out.
+///
+/// # Errors
+/// [`Refusal::FixedKey`] when one has another value.
+pub fn keep_image(old: &Map<String, Value>, config: &mut Map<String, Value>) -> Result<(), Refusal> {
+    for key in [IMAGE_ID, IMAGE_NAME] {
+        let old = old.get(key).filter(|value| !is_empty(value));
+        match (old, config.get(key)) {
+            (Some(old), None) => drop(config.insert(key.to_owned(), old.clone())),
+            (Some(old), Some(new)) if old != new => return Err(Refusal::FixedKey { key }),
+            (None, Some(new)) if !is_empty(new) => return Err(Refusal::FixedKey { key }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a merge patch that deletes the name.

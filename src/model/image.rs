@@ -30,6 +30,13 @@ pub struct NewImage {
 pub struct NewLayer {
     /// The digest of its tar stream.
     pub diff_id: Digest,
+    /// What it holds, where the importer did not find it in the store.
+    pub new: Option<Figures>,
+}
+
+/// What a layer holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
     /// Bytes of its files.
     pub size: u64,
     /// Bytes that they take on disk.
@@ -103,17 +110,19 @@ pub fn diff_ids(config: &Map<String, Value>) -> Result<Vec<Digest>, Refusal> {
 }
 
 fn new_layer(layer: &Value) -> Result<NewLayer, Refusal> {
-    let number = |key| match layer.get(key) {
-        None => Ok(0),
-        Some(value) => value.as_u64().ok_or_else(|| bad("layers", LAYERS)),
-    };
+    let layer = layer.as_object().ok_or_else(|| bad("layers", LAYERS))?;
     let diff_id = layer.get("diff-id").and_then(Value::as_str).and_then(Digest::parse);
-    Ok(NewLayer {
-        diff_id: diff_id.ok_or_else(|| bad("layers", LAYERS))?,
-        size: number("size")?,
-        disk: number("disk")?,
-        entries: number("entries")?,
-    })
+    let number = |key| layer.get(key).and_then(Value::as_u64);
+    let figures = [number("size"), number("disk"), number("entries")];
+    let new = match figures {
+        [Some(size), Some(disk), Some(entries)] => Some(Figures { size, disk, entries }),
+        _ => None,
+    };
+    let expected = if new.is_some() { 4 } else { 1 };
+    match diff_id.filter(|_| layer.len() == expected) {
+        Some(diff_id) => Ok(NewLayer { diff_id, new }),
+        None => Err(bad("layers", LAYERS)),
+    }
 }
 
 fn image_name(name: &Value) -> Result<ImageName, Refusal> {

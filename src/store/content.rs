@@ -11,6 +11,9 @@ use crate::model::record::{Doc, ImageHead, Kind, LayerHead, Nanos, Row, Serial};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Questions about images and layers.
+///
+/// What a damaged row should say is searched for in the indexes, so that the row harms nothing beside it
+/// and goes with its object.
 pub trait Contents: Query + Sized {
     /// The image or layer with this ID.
     fn content(&self, kind: Kind, id: &Id) -> Result<Option<Serial>> {
@@ -53,10 +56,11 @@ pub trait Contents: Query + Sized {
     /// A whole image name: its serial and the image's.
     fn tag(&self, name: &str) -> Result<Option<(Serial, Serial)>> {
         let Some(tag) = self.table(TAGS)?.get(name)?.map(|row| row.value()) else { return Ok(None) };
-        match self.row(tag)? {
-            Some(Row::Tag { image, .. }) => Ok(Some((tag, image))),
-            _ => Err(StoreError::Dangling { table: "tags", key: name.to_owned() }),
-        }
+        let image = match self.row(tag) {
+            Ok(Some(Row::Tag { image, .. })) => Some(image),
+            _ => first_with(&self.table(TAGGED)?, tag)?,
+        };
+        image.map(|image| Some((tag, image))).ok_or(StoreError::Dangling { table: "tags", key: name.to_owned() })
     }
 
     /// The directory of image names at a path.
@@ -75,9 +79,11 @@ pub trait Contents: Query + Sized {
         let rows = self.rows()?;
         let mut names = Vec::new();
         for serial in seconds(&self.table(TAGGED)?, image)? {
-            if let Some(Row::Tag { name, .. }) = rows.get(serial)? {
-                names.push((name, serial));
-            }
+            let name = match rows.get(serial) {
+                Ok(Some(Row::Tag { name, .. })) => Some(name),
+                _ => key_of(&self.table(TAGS)?, serial, str::to_owned)?,
+            };
+            names.extend(name.map(|name| (name, serial)));
         }
         Ok(names)
     }
@@ -88,12 +94,22 @@ pub trait Contents: Query + Sized {
         let mut layers = Vec::new();
         for entry in self.table(PLACES)?.range((image, 0)..=(image, u64::MAX))? {
             let place = entry?.1.value();
-            match rows.get(place)? {
-                Some(Row::Place { layer, .. }) => layers.push((place, layer)),
-                _ => return Err(StoreError::Dangling { table: "places", key: image.to_string() }),
-            }
+            let layer = match rows.get(place) {
+                Ok(Some(Row::Place { layer, .. })) => Some(layer),
+                _ => key_of(&self.table(HELD)?, place, |(layer, _)| layer)?,
+            };
+            let dangling = || StoreError::Dangling { table: "places", key: image.to_string() };
+            layers.push((place, layer.ok_or_else(dangling)?));
         }
         Ok(layers)
+    }
+
+    /// The layer below a layer.
+    fn parent(&self, layer: Serial) -> Result<Option<Serial>> {
+        match self.row(layer) {
+            Ok(Some(Row::Layer(head))) => Ok(head.parent),
+            _ => first_with(&self.table(CHILDREN)?, layer),
+        }
     }
 
     /// The place of an image at a position.
@@ -160,6 +176,32 @@ fn below(table: &impl ReadableTable<&'static str, u64>, dir: &str) -> Result<Ent
     Ok(found)
 }
 
+/// The key of an entry with this value, searched for.
+fn key_of<K: redb::Key + 'static, T>(
+    table: &impl ReadableTable<K, u64>,
+    value: Serial,
+    part: impl for<'a> Fn(K::SelfType<'a>) -> T,
+) -> Result<Option<T>> {
+    for entry in table.iter()? {
+        let (key, found) = entry?;
+        if found.value() == value {
+            return Ok(Some(part(key.value())));
+        }
+    }
+    Ok(None)
+}
+
+/// The first half of the pair that ends so, searched for.
+fn first_with(table: &impl ReadableTable<(u64, u64), ()>, second: Serial) -> Result<Option<Serial>> {
+    for entry in table.iter()? {
+        let (first, other) = entry?.0.value();
+        if other == second {
+            return Ok(Some(first));
+        }
+    }
+    Ok(None)
+}
+
 fn seconds(table: &impl ReadableTable<(u64, u64), ()>, first: Serial) -> Result<Vec<Serial>> {
     let entries = table.range((first, 0)..=(first, u64::MAX))?;
     entries.map(|entry| Ok(entry?.0.value().1)).collect()
@@ -193,7 +235,9 @@ impl Update<'_> {
             let (image, layer) = if kind == Kind::Image { (serial, *other) } else { (*other, serial) };
             self.unplace(image, layer, *place)?;
         }
-        if let Ok(Some(Row::Layer(LayerHead { parent: Some(parent), .. }))) = self.row(serial) {
+        if kind == Kind::Layer
+            && let Some(parent) = self.parent(serial)?
+        {
             self.table(CHILDREN)?.remove((parent, serial))?;
         }
         for doc in [Doc::Config, Doc::Manifest] {
@@ -213,8 +257,12 @@ impl Update<'_> {
     }
 
     fn unplace(&self, image: Serial, layer: Serial, place: Serial) -> Result<()> {
-        if let Ok(Some(Row::Place { position, .. })) = self.row(place) {
-            self.table(PLACES)?.remove((image, u64::from(position)))?;
+        let position = match self.row(place) {
+            Ok(Some(Row::Place { position, .. })) => Some(u64::from(position)),
+            _ => key_of(&self.table(PLACES)?, place, |(_, position)| position)?,
+        };
+        if let Some(position) = position {
+            self.table(PLACES)?.remove((image, position))?;
         }
         self.table(HELD)?.remove((layer, image))?;
         self.delete_row(place)

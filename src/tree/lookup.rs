@@ -110,9 +110,11 @@ impl Tree {
         if let Some(attr) = self.pinned.attr(number) {
             return Ok(attr);
         }
-        let view = self.engine.view()?;
-        let node = self.node(&view, number)?;
-        self.attr(&view, number, &node)
+        let asked = self.engine.view().and_then(|view| self.attr(&view, number, &self.node(&view, number)?));
+        match asked {
+            Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
+            asked => asked,
+        }
     }
 
     /// Where a symlink leads.
@@ -239,6 +241,31 @@ impl Tree {
     }
 }
 
+/// What the target of a symlink at a path below `image-name/` may mean as an image, the likeliest first: a
+/// path to a name or to an image, from wherever it is, or what is typed elsewhere for an image.
+pub(super) fn meant_by(path: &str, target: &str) -> Vec<String> {
+    let target = target.trim_end_matches('/');
+    let below = |dir| match target.rsplit_once(dir) {
+        Some((above, rest)) if above.is_empty() || above.ends_with('/') => Some(rest.to_owned()),
+        _ => None,
+    };
+    let meant = [below("image-name/"), below("image/"), beside(path, target), Some(target.to_owned())];
+    meant.into_iter().flatten().collect()
+}
+
+/// A path from the directory that another path is in, unless it leads out of the topmost.
+fn beside(path: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/').filter(|part| *part != ".") {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
 type Hit = Option<(Ino, Lifetime)>;
 
 /// Nothing there is no error on the way of a lookup.
@@ -314,4 +341,25 @@ fn edge(view: &View, name: &str, ends: impl Fn(Serial) -> (Serial, Serial), plac
     let Some((Kind::Ctr, other)) = object_by_id(view, name)? else { return Ok(None) };
     let (from, to) = ends(other);
     Ok(view.edge(from, to)?.map(|edge| (ino(edge, place), Lifetime::Forever)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant_by;
+
+    #[test]
+    fn targets_are_paths_or_images() {
+        let path = "quay.io/team/app:v2";
+        for (target, meant) in [
+            ("../../../image/0123", &["0123", "../../../image/0123"][..]),
+            ("/run/ctrfs/image/0123/", &["0123", "quay.io/team//run/ctrfs/image/0123", "/run/ctrfs/image/0123"]),
+            ("app:v1", &["quay.io/team/app:v1", "app:v1"]),
+            ("./app:v1", &["quay.io/team/app:v1", "./app:v1"]),
+            ("../../localhost/b:1", &["localhost/b:1", "../../localhost/b:1"]),
+            ("../../../image-name/localhost/a/b:1", &["localhost/a/b:1", "../../../image-name/localhost/a/b:1"]),
+            ("my-image/a", &["quay.io/team/my-image/a", "my-image/a"]),
+        ] {
+            assert_eq!(meant_by(path, target), meant, "{target}");
+        }
+    }
 }

@@ -194,7 +194,10 @@ impl Tree {
             slot::HIDDEN_MEMBER => Node::HiddenMember(object),
             slot::IMAGE_USER | slot::LAYER_USER => Node::User(object),
             slot::CHILD => Node::Child(object),
-            _ => Node::Entry(of_object(object.kind, place).ok_or(Refusal::Gone)?, Some(object)),
+            _ => {
+                let entry = of_object(object.kind, place).filter(|entry| Tree::is_present(entry, &object));
+                Node::Entry(entry.ok_or(Refusal::Gone)?, Some(object))
+            }
         })
     }
 

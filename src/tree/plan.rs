@@ -269,7 +269,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(LAYER, 18, "size", Shape::Size, Access::Shown, Source::Made),
     entry(LAYER, 19, "children", Shape::Dir(Dir::Children), Access::Dir, Source::Children),
     entry(LAYER, 20, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
-    entry(LAYER, 21, "name", Shape::LayerName, Access::Shown, Source::Store),
+    entry(LAYER, 21, "name", Shape::LayerName, Access::Shown, Source::Users),
 ];
 
 impl Entry {
@@ -286,7 +286,11 @@ impl Entry {
         let of = |kind| self.parent == Dir::Object(kind);
         match change {
             Change::List(list) => self.source == Source::List(list),
-            Change::Config(kind, _) => of(kind) && matches!(self.source, Source::Config | Source::Documents),
+            // What a container's rootfs is made of decides which entries there are.
+            Change::Config(kind, _) => {
+                let comes_and_goes = matches!(self.shape, Shape::Mount(_) | Shape::SizeRw);
+                of(kind) && (comes_and_goes || matches!(self.source, Source::Config | Source::Documents))
+            }
             Change::State(kind, _) => of(kind) && matches!(self.source, Source::State | Source::Documents),
             Change::PodStatus(_) => of(Kind::Pod) && self.source == Source::PodStatus,
             Change::Members(_) => of(Kind::Pod) && self.source == Source::Members,

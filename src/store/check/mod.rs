@@ -1,5 +1,7 @@
 //! Every structural promise of the store, asked as a question.
 
+mod contents;
+
 use std::collections::{BTreeMap, HashMap};
 
 use redb::ReadableTable;
@@ -25,6 +27,7 @@ pub fn findings(state: &impl Query) -> Result<Vec<String>> {
     edges(state, &rows, &mut found)?;
     members(state, &rows, &mut found)?;
     documents(state, &rows, &mut found)?;
+    contents::findings(state, &rows, &mut found)?;
     requests(state, &mut found)?;
     Ok(found)
 }
@@ -234,8 +237,7 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
                 (Kind::Image, head.id(), [(Doc::Config, head.config), (Doc::Manifest, head.manifest)])
             }
             None => {
-                expected +=
-                    usize::from(sizes.contains_key(&(*serial, 0))) + usize::from(sizes.contains_key(&(*serial, 1)));
+                expected += (0..=2).filter(|doc| sizes.contains_key(&(*serial, *doc))).count();
                 continue;
             }
             _ => continue,
