@@ -108,7 +108,7 @@ impl Backend {
             dirs: Dirs::open(&self.store).map_err(BackendError::Directories)?,
             mounts: Mounts::open(&connection.run_root).map_err(BackendError::Mounts)?,
             files: RunFiles::open(&connection.run_root).map_err(BackendError::Directories)?,
-            tree: views::Tree { mountpoint: connection.mountpoint, fs_type: FS_TYPE, source: self.store.clone() },
+            tree: views::Tree::new(connection.mountpoint, FS_TYPE, self.store.clone()),
         };
         let generation = self.engine.boot(&boot, Some(outside)).map_err(BackendError::Engine)?;
         let untold = self.engine.untold().map_err(BackendError::Engine)?;

@@ -15,14 +15,16 @@ use super::images::layer_paths;
 use super::view::View;
 use super::{Engine, Error, Origin, Outside, Result, World};
 use crate::driver::deadline::within;
-use crate::driver::mounts::{MountError, Rootfs as Source, Shm, Taken, Volatile, lazily_unmount};
+use crate::driver::mounts::{
+    MountError, Rootfs as Source, Shm, Taken, Volatile, lazily_unmount, open_directory, proc_fd,
+};
 use crate::driver::run_files::{host_hosts, host_resolv_conf};
 use crate::model::container;
 use crate::model::error::Refusal;
 use crate::model::hosts::{self, HOSTNAME, HOSTS, RESOLV_CONF};
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, parse};
-use crate::model::keys::text;
+use crate::model::keys::{is_set, text};
 use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, Nanos, Rootfs, Row, Serial};
 use crate::store::{Contents, Done, Query, Update};
 
@@ -258,7 +260,7 @@ impl Engine {
         if !outside.mounts.is_mounted(id, Part::Rootfs) {
             // The view of a primary that somebody took away has the upper directory in use.
             if head.mounted && !head.status.is_live() {
-                self.hide(outside, id)?;
+                self.hide(outside, id).into_iter().next().map_or(Ok(()), Err)?;
             }
             self.make_rootfs(outside, view, head, &config)?;
         }
@@ -282,49 +284,65 @@ impl Engine {
             Rootfs::None => Err(none("its config has neither an image nor a rootfs").into()),
             Rootfs::Directory => {
                 let path = PathBuf::from(text(config, container::ROOTFS).unwrap_or_default());
-                let opened = within(DEADLINE, move || crate::driver::mounts::open_directory(&path));
-                let directory = opened.and_then(|opened| opened).map_err(|error| none(&format!("rootfs: {error}")))?;
-                Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?)
+                let opened = within(DEADLINE, move || open_directory(&path)).and_then(|opened| opened);
+                let directory = opened.map_err(|error| none(&format!("rootfs: {error}")))?;
+                if outside.tree.holds(directory.as_fd()).map_err(Error::outside)? {
+                    return Err(none("rootfs: it lies in this very tree").into());
+                }
+                if !is_set(config, "rootfs_overlay") {
+                    return Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?);
+                }
+                make_overlay(outside, view, head.id(), config, &[proc_fd(directory.as_fd())])
             }
             Rootfs::Image { image, .. } => {
-                let lowers = layer_paths(view.snapshot(), outside, image)?;
-                let own = outside.dirs.make_upper(head.id()).map_err(Error::outside)?;
-                let boot_id = view.snapshot().boot_id()?;
-                let is_volatile = config.get("volatile").and_then(Value::as_bool).unwrap_or(false);
-                let trash = outside.dirs.trash();
-                let source = Source::Overlay {
-                    lowers: &lowers,
-                    upper: &own.join("upper"),
-                    work: &own.join("ovl-work"),
-                    volatile: is_volatile.then_some(Volatile { boot_id: &boot_id, trash: &trash }),
-                    label: text(config, "MountLabel"),
-                };
-                Ok(mounted_once_free(|| outside.mounts.rootfs(head.id(), &source))?)
+                make_overlay(outside, view, head.id(), config, &layer_paths(view.snapshot(), outside, image)?)
             }
         }
     }
 
-    /// Takes views and primaries away, and the small files.
+    /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
     fn take_mounts(&self, id: Id) -> Result<()> {
         let outside = self.outside()?;
-        self.hide(outside, id)?;
-        end_later(outside.mounts.take(id)?);
-        outside.files.remove(id).map_err(Error::outside)
+        let mut errors = self.hide(outside, id);
+        match outside.mounts.take(id) {
+            Ok(taken) => end_later(taken),
+            Err(error) => errors.push(error),
+        }
+        let files = outside.files.remove(id);
+        match errors.len() {
+            0 => files.map_err(Error::outside),
+            1 => Err(errors.remove(0).into()),
+            _ => Err(MountError::Several(errors).into()),
+        }
     }
 
-    /// Takes views away.
-    fn hide(&self, outside: &Outside, id: Id) -> Result<()> {
-        match outside.tree.root() {
-            Ok(root) => {
-                for part in [Part::Shm, Part::Rootfs] {
-                    end_later(outside.mounts.hide(root.as_fd(), &place(id, part))?);
-                }
-            }
+    /// Takes views away. Returns what went wrong.
+    fn hide(&self, outside: &Outside, id: Id) -> Vec<MountError> {
+        let root = match outside.tree.root() {
+            Ok(root) => root,
             // Without a tree there are no views.
-            Err(error) => log::debug!("no view of {id} is taken away: {error}"),
-        }
-        Ok(())
+            Err(error) => {
+                log::debug!("no view of {id} is taken away: {error}");
+                return vec![];
+            }
+        };
+        let hide = |part| outside.mounts.hide(root.as_fd(), &place(id, part)).map(end_later).err();
+        [Part::Shm, Part::Rootfs].into_iter().filter_map(hide).collect()
     }
+}
+
+/// Mounts an overlay of layers, topmost first, below what the container writes.
+fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Value>, lowers: &[PathBuf]) -> Result<()> {
+    let own = outside.dirs.make_upper(id).map_err(Error::outside)?;
+    let (boot_id, trash) = (view.snapshot().boot_id()?, outside.dirs.trash());
+    let source = Source::Overlay {
+        lowers,
+        upper: &own.join("upper"),
+        work: &own.join("ovl-work"),
+        volatile: is_set(config, "volatile").then_some(Volatile { boot_id: &boot_id, trash: &trash }),
+        label: text(config, "MountLabel"),
+    };
+    Ok(mounted_once_free(|| outside.mounts.rootfs(id, &source))?)
 }
 
 /// Mounts once the last overlay on the same upper directory has ended: it ends by itself soon after it

@@ -4,7 +4,7 @@
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value};
-use crate::model::keys::{CTR_CONFIG, CTR_STATE, check, text};
+use crate::model::keys::{CTR_CONFIG, CTR_STATE, check, is_set, text};
 use crate::model::name::Name;
 use crate::model::record::CtrHead;
 use crate::model::status::Status;
@@ -275,7 +275,8 @@ pub fn reset_state(state: &Map<String, Value>) -> Map<String, Value> {
 /// Fills in what a head derives from the config.
 pub fn derive_from_config(head: &mut CtrHead, config: &Map<String, Value>) {
     head.image = text(config, IMAGE_NAME).or(text(config, IMAGE_ID)).map(str::to_owned);
-    head.shm = !config.get("NoShm").and_then(Value::as_bool).unwrap_or(false);
+    // Who is given the host's has none of its own (CRI-O's SetupShm).
+    head.shm = !is_set(config, "NoShm") && text(config, "ShmDir") != Some("/dev/shm");
     head.created = text(config, "createdTime").map(str::to_owned);
 }
 

@@ -204,6 +204,11 @@ impl Place {
             is_mount_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         })
     }
+
+    /// The numbers of its filesystem, major and minor.
+    pub fn device(&self) -> (u32, u32) {
+        (self.inode.0, self.inode.1)
+    }
 }
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -303,6 +303,11 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     mounting::open(path)
 }
 
+/// The path by which this process can name what it has open.
+pub fn proc_fd(fd: BorrowedFd<'_>) -> PathBuf {
+    mounting::proc_fd(fd)
+}
+
 /// Takes what is mounted at a path out of the tree at once (MNT_DETACH). What is not there, or no
 /// mountpoint, is no error.
 ///
