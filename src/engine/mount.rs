@@ -284,10 +284,11 @@ impl Engine {
             Rootfs::None => Err(none("its config has neither an image nor a rootfs").into()),
             Rootfs::Directory => {
                 let path = PathBuf::from(text(config, container::ROOTFS).unwrap_or_default());
-                let opened = within(DEADLINE, move || open_directory(&path)).and_then(|opened| opened);
+                let opened = within(DEADLINE, move || open_directory(&path));
                 let directory = opened.map_err(|error| none(&format!("rootfs: {error}")))?;
+                let directory = directory.map_err(|error| none(&error.to_string()))?;
                 if outside.tree.holds(directory.as_fd()).map_err(Error::outside)? {
-                    return Err(none("rootfs: it lies in this very tree").into());
+                    return Err(none("its directory lies in this very tree").into());
                 }
                 if !is_set(config, "rootfs_overlay") {
                     return Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?);

@@ -299,8 +299,8 @@ fn clone_of(directory: BorrowedFd<'_>) -> Result<OwnedFd, MountError> {
 ///
 /// # Errors
 /// It cannot be walked to, or is no directory.
-pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    mounting::open(path)
+pub fn open_directory(path: &Path) -> Result<OwnedFd, MountError> {
+    mounting::open(path).map_err(MountError::step("open", path))
 }
 
 /// The path by which this process can name what it has open.
