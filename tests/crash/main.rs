@@ -10,6 +10,7 @@ mod full;
 mod keeper;
 mod kill;
 mod load;
+mod mounts;
 mod opening;
 mod rows;
 mod simulated;

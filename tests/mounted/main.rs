@@ -22,3 +22,4 @@ mod shells;
 mod unmounting;
 mod unpacking;
 mod verbs;
+mod views;
