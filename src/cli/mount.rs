@@ -1,6 +1,8 @@
 //! `ctrfs mount`, `mount.ctrfs` and `ctrfs umount`.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
@@ -17,6 +19,8 @@ use crate::daemon::keeper::READY;
 use crate::daemon::mountpoint::{Found, Mountpoint, MountpointError};
 use crate::daemon::settings::{self, OptionError, Settings, Unknown};
 use crate::daemon::{FS_TYPE, STORE_FILE};
+use crate::driver::mounts::Part;
+use crate::model::status::Status;
 use crate::sys;
 use crate::sys::errno::say;
 use crate::sys::mountinfo;
@@ -97,6 +101,7 @@ enum MountError {
     NotMounted(PathBuf),
     NotOurs { mountpoint: PathBuf, fs_type: String },
     Busy(PathBuf),
+    Live(PathBuf, Vec<String>),
     OpenForWriting(PathBuf),
     Kernel(PathBuf, io::Error),
     Namespace(PathBuf, io::Error),
@@ -139,6 +144,13 @@ impl fmt::Display for MountError {
                      `ctrfs umount --lazy {path}`"
                 )
             }
+            Self::Live(path, names) => write!(
+                f,
+                "{}: containers run in it: {} (end them, or use `ctrfs umount --lazy`, which leaves them what they \
+                 run on)",
+                path.display(),
+                names.join(", ")
+            ),
             Self::OpenForWriting(path) => {
                 let path = path.display();
                 write!(f, "{path}: busy, a process has a file in it open for writing (see `fuser -vm {path}`)")
@@ -296,10 +308,45 @@ fn remount(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
 
 fn unmount(args: &UmountArgs) -> Result<(), MountError> {
     let target = ours(&args.mountpoint)?;
-    let call = if args.lazy { sys::mount::detach } else { sys::mount::unmount };
-    call(&target).map_err(|error| match error.kind() {
+    // Nobody can answer for a dead one, nor use it.
+    let unmounted = if args.lazy || Mountpoint::resolve(&target)?.inspect()? == Found::Dead {
+        sys::mount::detach(&target)
+    } else {
+        let views = views(&target).map_err(|error| MountError::Kernel(target.clone(), error))?;
+        let live: BTreeSet<String> = views.iter().filter_map(|view| live_name(view.parent()?)).collect();
+        if !live.is_empty() {
+            return Err(MountError::Live(target, live.into_iter().collect()));
+        }
+        unmount_all(&views, &target)
+    };
+    unmounted.map_err(|error| match error.kind() {
         io::ErrorKind::ResourceBusy => MountError::Busy(target),
         _ => MountError::Kernel(target, error),
+    })
+}
+
+/// What containers show in a tree: rootfs and shm in their directories.
+fn views(target: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_part = |name: &OsStr| [Part::Rootfs, Part::Shm].iter().any(|part| name == part.name());
+    let is_view = |path: &PathBuf| path.file_name().is_some_and(is_part) && path.ancestors().nth(3) == Some(target);
+    Ok(mountinfo::read()?.into_iter().map(|mount| mount.mount_point).filter(is_view).collect())
+}
+
+/// The name of the container with this directory, if it lives.
+fn live_name(ctr: &Path) -> Option<String> {
+    let read = |name| fs::read_to_string(ctr.join(name)).ok().map(|text| text.trim_end().to_owned());
+    Status::parse(&read("status")?).filter(|status| status.is_live())?;
+    read("name")
+}
+
+/// Unmounts a tree with the views in it, or nothing of it.
+fn unmount_all(views: &[PathBuf], target: &Path) -> io::Result<()> {
+    let hidden = views.iter().try_for_each(|view| sys::mount::unmount(view));
+    hidden.and_then(|()| sys::mount::unmount(target)).inspect_err(|_| {
+        for view in views {
+            // Asks for the view to be made again; one that is there stays.
+            let _ = fs::write(view.with_file_name("mounted"), "1\n");
+        }
     })
 }
 

@@ -14,6 +14,8 @@ use crate::sys::mountinfo;
 
 /// The source of the tmpfs in mountinfo, by which one of a dead keeper is known.
 const SOURCE: &str = "ctrfs-run";
+/// Where the tree keeps what open handles leave to the next server.
+const HANDLES: &str = "handles";
 
 /// The directory with its tmpfs; [`RunRoot::remove`] takes both away.
 #[derive(Debug)]
@@ -88,6 +90,11 @@ impl RunRoot {
         if is_run_root(path).map_err(failed)? {
             let lock = DirectoryLock::try_lock(path).map_err(failed)?;
             let lock = lock.ok_or_else(|| RunRootError::InUse(path.into()))?;
+            // Of a connection that is dead, and so is whoever had them open.
+            match fs::remove_dir_all(path.join(HANDLES)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
             return Ok(Self { path: path.into(), lock });
         }
         Self::mount(path).map_err(|error| {

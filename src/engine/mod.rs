@@ -37,7 +37,7 @@ pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
-pub use self::mount::{Kept, Part};
+pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
 pub use self::view::{View, What};
 pub use self::write::Edit;

@@ -4,6 +4,7 @@
 //! the tree or may wait for the kernel, so none of it runs on a thread that answers requests. A
 //! container that is worked on is marked busy: nobody waits for a mark, a second one is refused.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -22,13 +23,16 @@ use crate::model::hosts::{self, HOSTNAME, HOSTS, RESOLV_CONF};
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, parse};
 use crate::model::keys::text;
-use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, Rootfs, Row, Serial};
+use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, Nanos, Rootfs, Row, Serial};
 use crate::store::{Contents, Done, Query, Update};
 
 pub use crate::driver::mounts::Part;
 
 /// How long a path that a user chose may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a removal waits for other work on its container. Whoever works may in turn wait for a lock of
+/// a directory that the removal's caller holds.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// The mark on a container that is being worked on.
 pub(super) struct Busy<'a> {
@@ -40,6 +44,19 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.engine.busy.lock().remove(&self.serial);
     }
+}
+
+/// A container with mounts in the tree, as far as the way to them is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Its serial.
+    pub ctr: Serial,
+    /// Its ID.
+    pub id: Id,
+    /// When it was made.
+    pub made: Nanos,
+    /// Whether it has shared memory.
+    pub shm: bool,
 }
 
 /// What stays mounted when a server ends.
@@ -60,6 +77,19 @@ impl Engine {
         match self.busy.lock().insert(serial) {
             true => Ok(Busy { engine: self, serial }),
             false => Err(Refusal::Busy { name: self.name_of(serial) }.into()),
+        }
+    }
+
+    /// As [`Engine::occupy`], after a moment at most: most work takes less.
+    pub(super) fn occupy_soon(&self, serial: Serial) -> Result<Busy<'_>> {
+        let since = Instant::now();
+        loop {
+            match self.occupy(serial) {
+                Err(Error::Refused(Refusal::Busy { .. })) if since.elapsed() < MOMENT => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                result => return result,
+            }
         }
     }
 
@@ -122,9 +152,17 @@ impl Engine {
         self.apply(origin, move |update, world| record(update, world, ctr, None))
     }
 
-    /// Takes away what is mounted of a container that was removed.
-    pub(super) fn unmount_gone(&self, id: Id) -> Result<()> {
-        if self.has_mounts(id) { self.take_mounts(id) } else { Ok(()) }
+    /// Takes away what is mounted of a container that was removed; `before` still has it.
+    pub(super) fn unmount_gone(&self, before: &View, id: Id) -> Result<()> {
+        if !self.has_mounts(id) {
+            return Ok(());
+        }
+        if let Some((Kind::Ctr, ctr)) = before.object(&id)?
+            && let Ok(config) = before.config(ctr)
+        {
+            unmount_extra(&config);
+        }
+        self.take_mounts(id)
     }
 
     /// Sets the kernel and the store at one, when a server begins: what is mounted and belongs to a
@@ -148,13 +186,15 @@ impl Engine {
             }
         }
         for ctr in asked {
+            // Whoever removes it looks after its mounts.
+            let Ok(_busy) = self.occupy(ctr) else { continue };
+            let view = self.view()?;
             let Ok(head) = view.snapshot().ctr(ctr) else { continue };
             // A second overlay on an upper directory that a process still has would tear its files.
             if head.status.is_live() && !outside.mounts.is_mounted(head.id(), Part::Rootfs) {
                 log::warn!("container {} is {} and its rootfs is not mounted", head.name, head.status.word());
                 continue;
             }
-            let _busy = self.occupy(ctr)?;
             if let Err(error) = self.make_mounts(&view, ctr, &head) {
                 log::warn!("container {} cannot be mounted again: {error}", head.name);
             }
@@ -173,7 +213,10 @@ impl Engine {
             };
             let is_live = head.is_some_and(|head| head.status.is_live());
             match if is_live { None } else { Some(outside.mounts.take(id)) } {
-                Some(Ok(taken)) => end_later(taken),
+                Some(Ok(taken)) => {
+                    end_later(taken);
+                    outside.files.remove(id).unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
+                }
                 Some(Err(error)) => {
                     log::warn!("{id} stays mounted: {error}");
                     kept = Kept::Something;
@@ -184,23 +227,39 @@ impl Engine {
         kept
     }
 
-    /// The containers that were asked to be mounted: serials and IDs.
+    /// A container as it shows its mounts, with the head of its record where that decodes.
+    pub fn shown(&self, ctr: Serial, id: Id, head: Option<&CtrHead>) -> Shown {
+        let shm = head.is_some_and(|head| head.shm) || self.is_mounted(id, Part::Shm);
+        Shown { ctr, id, made: head.map_or(0, |head| head.made), shm }
+    }
+
+    /// The containers that were asked to be mounted, and those that are.
     ///
     /// # Errors
-    /// What the store says.
-    pub fn asked_mounted(&self) -> Result<Vec<(Serial, Id)>> {
+    /// What the store says, or the kernel.
+    pub fn all_shown(&self) -> Result<Vec<Shown>> {
         let view = self.view()?;
-        let mut found = Vec::new();
-        for ctr in view.snapshot().mounted()? {
-            found.extend(view.id_of(Kind::Ctr, ctr)?.map(|id| (ctr, id)));
+        let mut ctrs = BTreeSet::from_iter(view.snapshot().mounted()?);
+        let mounted = self.outside.as_ref().map_or(Ok(vec![]), |outside| outside.mounts.mounted());
+        for id in mounted.map_err(Error::outside)? {
+            ctrs.extend(view.object(&id)?.filter(|(kind, _)| *kind == Kind::Ctr).map(|(_, ctr)| ctr));
         }
-        Ok(found)
+        let mut shown = Vec::new();
+        for ctr in ctrs {
+            let head = view.snapshot().ctr(ctr).ok();
+            shown.extend(view.id_of(Kind::Ctr, ctr)?.map(|id| self.shown(ctr, id, head.as_ref())));
+        }
+        Ok(shown)
     }
 
     fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
         let outside = self.outside()?;
         let (id, config) = (head.id(), view.config(ctr)?);
         if !outside.mounts.is_mounted(id, Part::Rootfs) {
+            // The view of a primary that somebody took away has the upper directory in use.
+            if head.mounted && !head.status.is_live() {
+                self.hide(outside, id)?;
+            }
             self.make_rootfs(outside, view, head, &config)?;
         }
         if head.shm {
@@ -248,6 +307,13 @@ impl Engine {
     /// Takes views and primaries away, and the small files.
     fn take_mounts(&self, id: Id) -> Result<()> {
         let outside = self.outside()?;
+        self.hide(outside, id)?;
+        end_later(outside.mounts.take(id)?);
+        outside.files.remove(id).map_err(Error::outside)
+    }
+
+    /// Takes views away.
+    fn hide(&self, outside: &Outside, id: Id) -> Result<()> {
         match outside.tree.root() {
             Ok(root) => {
                 for part in [Part::Shm, Part::Rootfs] {
@@ -257,8 +323,7 @@ impl Engine {
             // Without a tree there are no views.
             Err(error) => log::debug!("no view of {id} is taken away: {error}"),
         }
-        end_later(outside.mounts.take(id)?);
-        outside.files.remove(id).map_err(Error::outside)
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
+use super::view::View;
 use super::{Engine, Error, Origin, Result, World, rootfs};
 use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
@@ -21,12 +22,17 @@ impl Engine {
     /// So is a prefix.
     pub fn remove(&self, origin: Origin, kind: Kind, text: String, patience: Patience) -> Result<Done> {
         // One that is gone may be a request that is sent again: its answer is kept.
-        let found = find_exact(self.view()?.snapshot(), kind, &text).ok();
+        let before = self.view()?;
+        let found = find_exact(before.snapshot(), kind, &text).ok();
         let _busy = found.map(|found| self.undisturbed(kind, found, patience)).transpose()?;
         let done = self.apply(origin, move |update, world| {
             let serial = find_exact(update, kind, &text)?.serial;
             remove_one(update, world, kind, serial)
         })?;
+        // What the server left mounted that this request was sent to before, the next takes away at its start.
+        if patience == Patience::Some {
+            self.unmount_removed(&before, &done.answer);
+        }
         self.clear(kind, &done.answer);
         Ok(done)
     }
@@ -36,6 +42,7 @@ impl Engine {
     /// # Errors
     /// The first refusal; nothing is removed then.
     pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
+        let before = self.view()?;
         let done = self.apply(origin, move |update, world| {
             let (mut removed, mut changes) = (Vec::new(), Vec::new());
             for order in &orders {
@@ -45,6 +52,7 @@ impl Engine {
             }
             Ok((Answer::Removed(removed), changes))
         })?;
+        self.unmount_removed(&before, &done.answer);
         self.clear(Kind::Ctr, &done.answer);
         Ok(done)
     }
@@ -54,26 +62,35 @@ impl Engine {
         if kind != Kind::Ctr {
             return Ok(None);
         }
-        let busy = self.occupy(found.serial)?;
+        let busy = match patience {
+            Patience::None => self.occupy(found.serial)?,
+            Patience::Some => self.occupy_soon(found.serial)?,
+        };
         if patience == Patience::None && self.has_mounts(found.id) {
             return Err(Refusal::Busy { name: self.name_of(found.serial) }.into());
         }
         Ok(Some(busy))
     }
 
-    /// Takes away what lay outside the store of objects that are removed.
-    fn clear(&self, kind: Kind, answer: &Answer) {
-        let Answer::Removed(removed) = answer else { return };
-        let ids: Vec<Id> = removed.iter().flatten().map(|id| Id::from_bytes(*id)).collect();
-        if kind.is_content() {
-            return self.sweep(Shelf::Layers, ids);
-        }
-        for id in &ids {
-            if let Err(error) = self.unmount_gone(*id) {
+    /// Takes away what is mounted of containers that are removed; `before` still has them.
+    fn unmount_removed(&self, before: &View, answer: &Answer) {
+        for id in removed_ids(answer) {
+            if let Err(error) = self.unmount_gone(before, id) {
                 log::warn!("what was mounted of {id} is left over: {error}");
             }
         }
-        self.sweep(Shelf::Uppers, ids);
+    }
+
+    /// Takes away the directories of objects that are removed.
+    fn clear(&self, kind: Kind, answer: &Answer) {
+        self.sweep(if kind.is_content() { Shelf::Layers } else { Shelf::Uppers }, removed_ids(answer));
+    }
+}
+
+fn removed_ids(answer: &Answer) -> Vec<Id> {
+    match answer {
+        Answer::Removed(removed) => removed.iter().flatten().map(|id| Id::from_bytes(*id)).collect(),
+        _ => vec![],
     }
 }
 

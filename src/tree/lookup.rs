@@ -110,9 +110,11 @@ impl Tree {
         if let Some(attr) = self.pinned.attr(number) {
             return Ok(attr);
         }
-        let view = self.engine.view()?;
-        let node = self.node(&view, number)?;
-        self.attr(&view, number, &node)
+        let asked = self.engine.view().and_then(|view| self.attr(&view, number, &self.node(&view, number)?));
+        match asked {
+            Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
+            asked => asked,
+        }
     }
 
     /// Where a symlink leads.

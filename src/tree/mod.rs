@@ -26,6 +26,7 @@ use self::pinned::Pinned;
 use self::refusals::{Process, Refusals};
 use crate::engine::{Engine, View};
 use crate::model::error::Refusal;
+use crate::model::id::Id;
 use crate::model::record::{Answer, Kind, List};
 
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
@@ -83,11 +84,17 @@ impl Tree {
     /// # Errors
     /// What making the directory of handles says.
     pub fn new(engine: Engine, setup: Setup) -> std::io::Result<Tree> {
+        let pinned = Pinned::default();
+        // Before the first request: an earlier server may have left views.
+        match engine.all_shown() {
+            Ok(shown) => shown.into_iter().for_each(|shown| pinned.pin(shown)),
+            Err(error) => log::warn!("what is mounted cannot be told: {error}"),
+        }
         Ok(Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
             made_lists: Default::default(),
-            pinned: Pinned::default(),
+            pinned,
             refusals: Refusals::default(),
             run_root: setup.run_root,
             store_path: setup.store_path,
@@ -184,11 +191,8 @@ impl Tree {
         let view = self.engine.view()?;
         let changes = match Tree::dir_of(&self.node(&view, parent)?)? {
             (plan::Dir::Objects(kind), _) => {
-                let gone = view.find(kind, name).ok();
                 let done = self.engine.remove(origin, kind, name.to_owned(), patience)?;
-                if let Some(found) = gone.filter(|_| kind == Kind::Ctr) {
-                    self.pinned.unpin(found.serial);
-                }
+                self.unpin(&done.answer);
                 done.changes
             }
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
@@ -201,6 +205,13 @@ impl Tree {
             _ => return Err(Refusal::NotYours { what: elsewhere }.into()),
         };
         Ok(Outcome { value: (), changes })
+    }
+
+    /// Answers for what is removed from the store again.
+    fn unpin(&self, answer: &Answer) {
+        if let Answer::Removed(removed) = answer {
+            removed.iter().flatten().for_each(|id| self.pinned.unpin(Id::from_bytes(*id)));
+        }
     }
 
     /// Renames an object, or swaps two names.
@@ -285,10 +296,12 @@ impl Tree {
 
     /// Makes the kernel and the store agree on what is mounted, once the tree is being served.
     pub fn reconcile(&self) {
-        for (ctr, id) in self.engine.asked_mounted().unwrap_or_default() {
-            self.pinned.pin(ctr, id, 0);
-        }
         self.engine.reconcile();
+        for id in self.pinned.ids() {
+            if !self.engine.has_mounts(id) {
+                self.pinned.unpin(id);
+            }
+        }
     }
 
     /// Refuses to make a file, link or node, for the entries of the tree are given.

@@ -178,6 +178,7 @@ impl Tree {
     fn commit_control(&self, origin: Origin, documents: Vec<Document>, state: &mut State) -> Result<Vec<Change>> {
         let orders = documents.iter().map(order).collect::<std::result::Result<_, Refusal>>()?;
         let done = self.engine.carry_out(origin, orders)?;
+        self.unpin(&done.answer);
         if let Answer::Removed(removed) = done.answer {
             let line = |ids: Vec<[u8; 32]>| {
                 let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
@@ -240,18 +241,17 @@ impl Tree {
         let Some(Head::Ctr(head)) = &object.head else {
             return Some(Err(Refusal::Undecodable { part: "record", why: "its head does not decode".into() }.into()));
         };
-        let ctr = object.serial;
         let done = match line {
             b"1" => {
                 // Before the first thing is mounted.
-                self.pinned.pin(ctr, head.id(), head.made);
-                self.engine.mount(origin, ctr)
+                self.pinned.pin(self.engine.shown(object.serial, head.id(), Some(head)));
+                self.engine.mount(origin, object.serial)
             }
-            b"0" => self.engine.unmount(origin, ctr),
+            b"0" => self.engine.unmount(origin, object.serial),
             _ => return None,
         };
         if !self.engine.has_mounts(head.id()) {
-            self.pinned.unpin(ctr);
+            self.pinned.unpin(head.id());
         }
         Some(done.map(|done| done.changes))
     }

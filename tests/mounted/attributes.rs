@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::support::{Mounted, Scratch, errno, succeed, text};
-use crate::tools::{append, ask, create, make_pod, need, open, refusals, shell, store, whole, write_once};
+use crate::tools::{append, ask, create, make_imaged, make_pod, need, open, refusals, shell, store, whole, write_once};
 
 /// What shows 0: gathered when it is read, or a conversation.
-const UNSIZED: [&str; 6] = ["health", "check", "refusals", "control", "table/", "create/"];
+const UNSIZED: [&str; 8] = ["health", "size-rw", "config.json", "check", "refusals", "control", "table/", "create/"];
 
 /// Every path below the mount with its attributes, no symlink followed.
 fn walk(tree: &Mounted) -> BTreeMap<String, fs::Metadata> {
@@ -46,15 +46,18 @@ fn furnished(options: &str) -> Mounted {
     tree.echo("4194304", "ctr/web/pid").unwrap();
     tree.echo("-1", "ctr/db/exit-code").unwrap();
     tree.echo("/run/netns/x", "ctr/db/netns").unwrap();
+    make_imaged(&tree);
     tree
 }
 
 fn assert_sizes(tree: &Mounted) {
+    let own_layer = format!("layer/{}/size", tree.id("imaged"));
     for (path, meta) in walk(tree) {
         if meta.is_symlink() {
             assert_eq!(meta.len(), fs::read_link(tree.path(&path)).unwrap().as_os_str().len() as u64, "{path}");
         } else if meta.is_file() {
-            let measured = UNSIZED.iter().any(|name| path.starts_with(name) || path.ends_with(&format!("/{name}")));
+            let measured = UNSIZED.iter().any(|name| path.starts_with(name) || path.ends_with(&format!("/{name}")))
+                || path == own_layer;
             let expected = if measured { 0 } else { tree.read(&path).len() as u64 };
             assert_eq!(meta.len(), expected, "{path}");
         }
@@ -89,15 +92,16 @@ fn assert_modes(tree: &Mounted, secret: u32) {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     for (path, meta) in walk(tree) {
         let name = path.rsplit('/').next().unwrap();
-        let shown = ["check", "version", "health"].contains(&name)
-            || path.starts_with("table/")
+        let shown = ["check", "version", "health", "size-rw", "size-rootfs"].contains(&name)
+            || ["table/", "image/", "layer/"].iter().any(|dir| path.starts_with(dir))
             || path.starts_with("runtime-config/")
             || path.starts_with("pod/") && name == "status";
         let expected = match name {
+            "rootfs" | "shm" if meta.is_dir() => 0o750,
             _ if meta.is_dir() => 0o755,
             _ if meta.is_symlink() => 0o777,
             _ if shown => 0o444,
-            "config" | "raw" | "refusals" | "control" => secret,
+            "config" | "config.json" | "raw" | "refusals" | "control" => secret,
             _ if path.starts_with("create/") => secret,
             _ => 0o644,
         };
@@ -181,6 +185,7 @@ fn find_newer_shows_exactly_what_a_change_touched() {
     let tree = Mounted::new();
     let pod = make_pod(&tree, "shop");
     let ids = create(&tree, r#"{"name":"db","pod":"shop"}{"name":"web","pod":"shop"}{"name":"other"}"#);
+    let [image, imaged] = make_imaged(&tree);
     let (db, web) = (&ids[0], &ids[1]);
     let newer = |change: &dyn Fn()| {
         let mark = tree.make("mark");
@@ -191,7 +196,7 @@ fn find_newer_shows_exactly_what_a_change_touched() {
         found.lines().map(|line| line.trim_start_matches("./").to_owned()).collect::<BTreeSet<_>>()
     };
     let of = |dir: &str, entries: &[&str]| entries.iter().map(|e| format!("{dir}/{e}")).collect::<BTreeSet<_>>();
-    let state = ["state", "status", "pid", "exit-code", "netns", "health", "raw"];
+    let state = ["state", "status", "pid", "exit-code", "netns", "mounted", "health", "raw"];
 
     let mut expected = of(&format!("ctr/{web}"), &state);
     assert_eq!(newer(&|| tree.echo("7", "ctr/web/pid").unwrap()), expected, "a pid");
@@ -201,6 +206,16 @@ fn find_newer_shows_exactly_what_a_change_touched() {
     assert_eq!(newer(&|| append(&tree, "ctr/db/config", r#"{"a":1}"#).unwrap()), expected, "a config");
     let expected = of(&format!("pod/{pod}"), &["config", "name", "raw"]);
     assert_eq!(newer(&|| append(&tree, "pod/shop/config", r#"{"a":1}"#).unwrap()), expected, "a pod's config");
+    let mut expected = of(&format!("ctr/{imaged}"), &state);
+    expected.extend(of(&format!("ctr/{imaged}"), &["config.json"]));
+    assert_eq!(newer(&|| tree.echo("7", "ctr/imaged/pid").unwrap()), expected, "a pid, beside a bundle");
+    let entries = ["config", "name", "raw", "config.json", "image", "size-rootfs"];
+    let expected = of(&format!("ctr/{imaged}"), &entries);
+    assert_eq!(newer(&|| append(&tree, "ctr/imaged/config", r#"{"a":1}"#).unwrap()), expected, "beside an image");
+    let mut expected = of(&format!("image/{image}"), &["names"]);
+    expected.extend(of("image-name/localhost", &["", "other:1"]).iter().map(|path| path.trim_end_matches('/').into()));
+    let tag = || std::os::unix::fs::symlink(&image, tree.path("image-name/localhost/other:1")).unwrap();
+    assert_eq!(newer(&tag), expected, "an image's name");
     // What changes nothing touches nothing.
     let nothing = BTreeSet::new();
     assert_eq!(newer(&|| tree.echo("7", "ctr/web/pid").unwrap()), nothing);
@@ -248,7 +263,7 @@ fn truncation_changes_nothing() {
     let tree = furnished("");
     let id = tree.id("web");
     let before = whole(&tree, &format!("ctr/{id}"));
-    for entry in ["config", "state", "name", "status", "pid", "exit-code", "netns"] {
+    for entry in ["config", "state", "name", "status", "pid", "exit-code", "netns", "mounted"] {
         let path = tree.path(&format!("ctr/{id}/{entry}"));
         for size in [0, 1, 4096, 1 << 40] {
             nix::unistd::truncate(&path, size).unwrap();
@@ -424,7 +439,7 @@ fn rm_and_rmdir_remove_what_is_named_exactly() {
     let (web, shop) = (tree.make("web"), make_pod(&tree, "shop"));
     fs::remove_dir(tree.path(&format!("ctr/{web}"))).unwrap();
     fs::remove_dir(tree.path(&format!("pod/{shop}"))).unwrap();
-    assert_eq!(store(&tree).keys().filter(|key| !key.starts_with("table")).count(), 4);
+    assert_eq!(store(&tree).keys().filter(|key| !key.starts_with("table")).count(), 7, "the lists themselves");
 }
 
 #[test]

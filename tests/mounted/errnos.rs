@@ -14,7 +14,8 @@ use nix::sys::time::TimeSpec;
 
 use crate::support::{Mounted, errno, succeed, text};
 use crate::tools::{
-    append, ask, assert_line, create, make_pod, open, refusals, refused, store, whole, write, write_once,
+    IMAGE, append, ask, assert_line, create, make_image, make_imaged, make_pod, open, refusals, refused, staged_image,
+    store, whole, write, write_once,
 };
 
 /// A container's or pod's ID out of one repeated pair of digits.
@@ -48,9 +49,26 @@ fn no_such_object_is_enoent() {
         ask(&tree, "create/ctr", r#"{"netNsCtr":"shop"}"#)
     });
     refused(&tree, "write", Errno::ENOENT, "no such pod: web", || ask(&tree, "create/ctr", r#"{"pod":"web"}"#));
+    refused(&tree, "write", Errno::ENOENT, "no such image: none", || ask(&tree, "create/ctr", r#"{"image":"none"}"#));
+    let tag = || symlink("none", tree.path("image-name/localhost/x:1"));
+    let made = fs::create_dir(tree.path("image-name/localhost"));
+    made.unwrap();
+    refused(&tree, "symlink", Errno::ENOENT, "no such image: none", tag);
     // Looking for what is not there is everyday and leaves no line.
     let count = refusals(&tree).len();
-    for path in ["ctr/nobody", "pod/web", "name/nobody", "ctr/web/pod", "nothing", "id/web"] {
+    for path in [
+        "ctr/nobody",
+        "pod/web",
+        "name/nobody",
+        "ctr/web/pod",
+        "ctr/web/image",
+        "ctr/web/rootfs",
+        "nothing",
+        "id/web",
+        "image/web",
+        "layer/web",
+        "image-name/x",
+    ] {
         assert_eq!(errno(fs::symlink_metadata(tree.path(path))), Errno::ENOENT, "{path}");
     }
     assert_eq!(errno(fs::remove_dir(tree.path(&format!("ctr/{nobody}")))), Errno::ENOENT);
@@ -95,6 +113,18 @@ fn a_taken_id_or_name_is_eexist() {
     refused(&tree, "write", Errno::EEXIST, "shop belongs to a pod", || {
         append(&tree, "ctr/web/config", r#"{"name":"shop"}"#)
     });
+}
+
+#[test]
+fn a_taken_image_name_is_eexist() {
+    let tree = Mounted::new();
+    let image = make_image(&tree);
+    let at = |name: &str| tree.path("image-name/localhost").join(name);
+    symlink(&image, at("other:1")).unwrap();
+    let words = "the name localhost/small:latest belongs to an image";
+    refused(&tree, "rename", Errno::EEXIST, words, || fs::rename(at("other:1"), at("small:latest")));
+    assert_eq!(errno(symlink(&image, at("small:latest"))), Errno::EEXIST, "the kernel sees for itself");
+    assert_eq!(errno(fs::create_dir(tree.path("image-name/localhost"))), Errno::EEXIST);
 }
 
 #[test]
@@ -144,6 +174,113 @@ fn what_is_in_use_is_ebusy() {
 }
 
 #[test]
+fn an_image_or_layer_in_use_is_ebusy() {
+    let tree = Mounted::new();
+    let [image, imaged] = make_imaged(&tree);
+    let rmdir = |path: String| fs::remove_dir(tree.path(&path));
+    let rm = |path: String| fs::remove_file(tree.path(&path));
+    let words = format!("image {} is used by imaged", &image[..12]);
+    refused(&tree, "rmdir", Errno::EBUSY, &words, || rmdir(format!("image/{image}")));
+    let layers: Vec<String> = (0..2)
+        .map(|n| fs::read_link(tree.path(&format!("image/{image}/layers/{n}"))).unwrap())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for (layer, by) in [(&layers[0], &layers[1]), (&layers[1], &image), (&imaged, &"imaged".to_owned())] {
+        let words = format!("layer {} is used by ", &layer[..12]);
+        refused(&tree, "rmdir", Errno::EBUSY, &words, || rmdir(format!("layer/{layer}")));
+        assert!(tree.last_refusal().contains(&by[..by.len().min(12)]), "{}", tree.last_refusal());
+    }
+    // Neither is removed by a prefix, nor does rm remove what has no name there.
+    refused(&tree, "unlink", Errno::EPERM, "is a prefix", || rm(format!("image/{}", &image[..12])));
+    fs::remove_file(tree.path("ctr/imaged")).unwrap();
+    rmdir(format!("image/{image}")).unwrap();
+    assert_eq!(fs::read_dir(tree.path("layer")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_mounted_or_past_it_is_ebusy() {
+    let tree = Mounted::new();
+    let [image, imaged] = make_imaged(&tree);
+    tree.make("plain");
+    tree.echo("1", "ctr/imaged/mounted").unwrap();
+    let refused = |op: &str, words: &str, call: &dyn Fn() -> io::Result<()>| {
+        let count = refusals(&tree).len();
+        assert_eq!(errno(call()), Errno::EBUSY, "{words}");
+        assert_line(&refusals(&tree)[count], op, Errno::EBUSY, words);
+    };
+    refused("unlink", "container imaged is mounted", &|| fs::remove_file(tree.path("ctr/imaged")));
+    tree.echo("running", "ctr/imaged/status").unwrap();
+    refused("write", "container imaged is running", &|| tree.echo("0", "ctr/imaged/mounted"));
+    refused("rmdir", "container imaged is running", &|| fs::remove_dir(tree.path(&format!("ctr/{imaged}"))));
+    tree.echo("exited", "ctr/imaged/status").unwrap();
+    fs::remove_dir(tree.path(&format!("ctr/{imaged}"))).unwrap();
+    tree.echo("created", "ctr/plain/status").unwrap();
+    let give = || append(&tree, "ctr/plain/config", format!(r#"{{"image":"{image}"}}"#));
+    refused("write", "only one that is configured can be given a rootfs", &give);
+    tree.echo("configured", "ctr/plain/status").unwrap();
+    give().unwrap();
+}
+
+#[test]
+fn image_names_below_a_directory_are_enotempty() {
+    let tree = Mounted::new();
+    make_image(&tree);
+    let dir = || fs::remove_dir(tree.path("image-name/localhost"));
+    refused(&tree, "rmdir", Errno::ENOTEMPTY, "localhost has image names in it", dir);
+    fs::remove_file(tree.path("image-name").join(IMAGE)).unwrap();
+    assert_eq!(errno(dir()), Errno::ENOENT, "it goes with its last name");
+}
+
+#[test]
+fn an_image_that_is_not_what_it_says_is_einval() {
+    let tree = Mounted::new();
+    let good = staged_image(&tree);
+    let with = |key: &str, value: serde_json::Value| {
+        let mut document = good.clone();
+        document[key] = value;
+        document.to_string()
+    };
+    let layer = serde_json::json!([{"diff-id": format!("sha256:{}", id("0b"))}]);
+    let config = format!(r#"{{"rootfs":{{"diff_ids":["sha256:{}"]}}}}"#, id("0b"));
+    let manifest = |digest: &str| format!(r#"{{"config":{{"digest":"{digest}"}}}}"#);
+    for (document, words) in [
+        ("{}".to_owned(), "\"staging\" takes"),
+        (with("extra", 1.into()), "\"extra\" takes nothing"),
+        (with("staging", "../x".into()), "\"staging\" takes the name of a directory"),
+        (with("staging", "nowhere".into()), "is neither in the store nor in the staging directory"),
+        (with("names", serde_json::json!(["Bad"])), "bad name \"Bad\": a repository has lower-case letters"),
+        (with("layers", layer), "\"layers\" takes the layers that rootfs.diff_ids"),
+        (with("config", config.into()), "\"layers\" takes the layers that rootfs.diff_ids"),
+        (with("manifest", "{}".into()), "\"manifest\" takes"),
+        (
+            with("manifest", manifest(&format!("sha256:{}", id("0c"))).into()),
+            "the config should have the digest sha256:0c",
+        ),
+    ] {
+        refused(&tree, "write", Errno::EINVAL, words, || ask(&tree, "create/image", &document));
+    }
+    assert_eq!(ask(&tree, "create/image", good.to_string()).unwrap().len(), 65);
+}
+
+#[test]
+fn what_cannot_be_mounted_is_einval() {
+    let tree = Mounted::new();
+    tree.make("web");
+    create(&tree, r#"{"name":"dir","rootfs":"/nowhere"}{"name":"away","rootfsImageID":"0"}"#);
+    for (ctr, why) in [
+        ("web", "its config has neither an image nor a rootfs"),
+        ("dir", "rootfs: "),
+        ("away", "the image that its config names is not in the store"),
+    ] {
+        let words = format!("container {ctr} has no rootfs to mount: {why}");
+        refused(&tree, "write", Errno::EINVAL, &words, || tree.echo("1", &format!("ctr/{ctr}/mounted")));
+    }
+    refused(&tree, "write", Errno::EINVAL, "\"rootfs\" takes an absolute path", || {
+        ask(&tree, "create/ctr", r#"{"rootfs":"here"}"#)
+    });
+}
+
+#[test]
 fn a_pod_with_containers_is_enotempty() {
     let tree = Mounted::new();
     let pod = make_pod(&tree, "shop");
@@ -173,6 +310,7 @@ fn what_is_badly_formed_is_einval() {
         ("ctr/web/status", "\n", "bad status \"\""),
         ("ctr/web/name", "\n", "bad name \"\": a name cannot be empty"),
         ("ctr/web/netns", "a\n", "bad netns \"a\": it takes an absolute path"),
+        ("ctr/web/mounted", "yes\n", "bad mounted \"yes\": it takes 1 or 0"),
         ("ctr/web/exit-code", "1\n2\n", "bad exit-code \"1\\n2\\n\": it takes one line"),
         ("control", r#"{"verb":"explode"}"#, "there is no verb \"explode\""),
         ("control", r#"{"ctr":"web"}"#, "\"verb\" takes"),
@@ -189,7 +327,7 @@ fn what_is_badly_formed_is_einval() {
 fn a_close_in_the_middle_of_a_document_is_einval() {
     let tree = Mounted::new();
     tree.make("web");
-    for file in ["ctr/web/config", "create/ctr", "control"] {
+    for file in ["ctr/web/config", "create/ctr", "create/image", "control"] {
         let (before, count) = (store(&tree), refusals(&tree).len());
         let mut open = OpenOptions::new().write(true).open(tree.path(file)).unwrap();
         write_once(&mut open, b"  {\"a\":").unwrap();
@@ -213,7 +351,7 @@ fn what_is_too_large_is_efbig() {
     let tree = Mounted::new();
     tree.make("web");
     let long = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
-    for file in ["ctr/web/config", "ctr/web/state", "create/ctr", "create/pod", "control"] {
+    for file in ["ctr/web/config", "ctr/web/state", "create/ctr", "create/pod", "create/image", "control"] {
         let mut at_once = open(&tree, file, false).unwrap();
         let document = long((1 << 20) + 1);
         let words = "a document has 1048576 bytes at most";
@@ -223,7 +361,7 @@ fn what_is_too_large_is_efbig() {
         assert_eq!(store(&tree), before, "{file}");
     }
     let word = "x".repeat(4097);
-    for entry in ["name", "status", "pid", "exit-code", "netns"] {
+    for entry in ["name", "status", "pid", "exit-code", "netns", "mounted"] {
         let file = format!("ctr/web/{entry}");
         refused(&tree, "write", Errno::EFBIG, "a value has 4096 bytes at most", || write(&tree, &file, &word));
     }
@@ -272,7 +410,11 @@ fn a_dependency_across_a_pods_border_is_exdev() {
 fn what_is_not_the_users_to_do_is_eperm() {
     let tree = Mounted::new();
     let (web, pod) = (tree.make("web"), make_pod(&tree, "shop"));
+    let [image, imaged] = make_imaged(&tree);
     fs::create_dir(tree.path("pod/shop/containers/db")).unwrap();
+    for change in [r#"{"image":"","rootfsImageID":""}"#, r#"{"rootfsImageID":null}"#] {
+        refused(&tree, "write", Errno::EPERM, "\"image\" is fixed", || append(&tree, "ctr/imaged/config", change));
+    }
     let db = tree.id("db");
     refused(&tree, "write", Errno::EPERM, "\"id\" is fixed", || append(&tree, "ctr/web/config", r#"{"id":"x"}"#));
     let prefix = &web[..12];
@@ -289,7 +431,20 @@ fn what_is_not_the_users_to_do_is_eperm() {
     for (from, to) in [("ctr", "container"), ("ctr/web/config", "ctr/web/old"), ("version", "versions")] {
         refused(&tree, "rename", Errno::EPERM, "only names are renamed", || mv(from, to));
     }
-    for path in ["new", "name/new", "id/new", "create/new", "table/new", "ctr/web/new", "ctr/web/dependencies/new"] {
+    let of_image = format!("image/{image}/new");
+    for path in [
+        "new",
+        "name/new",
+        "id/new",
+        "create/new",
+        "table/new",
+        "ctr/web/new",
+        "ctr/web/dependencies/new",
+        "ctr/imaged/rootfs/new",
+        "image/new",
+        "layer/new",
+        &of_image,
+    ] {
         refused(&tree, "mkdir", Errno::EPERM, "directories are made in", || fs::create_dir(tree.path(path)));
         let words = "the entries of the tree are given";
         refused(&tree, "create", Errno::EPERM, words, || fs::File::create(tree.path(path)));
@@ -304,11 +459,15 @@ fn what_is_not_the_users_to_do_is_eperm() {
         format!("id/{web}"),
         format!("pod/{pod}/containers/{db}"),
         "ctr/db/pod".into(),
+        "ctr/imaged/image".into(),
+        format!("image/{image}/layers/0"),
+        format!("image/{image}/used-by/{imaged}"),
+        format!("layer/{imaged}/parent"),
     ] {
         refused(&tree, "unlink", Errno::EPERM, "goes with its object only", || fs::remove_file(tree.path(&path)));
     }
-    for path in ["ctr", "name", "ctr/web/dependencies", "pod/shop/containers"] {
-        refused(&tree, "rmdir", Errno::EPERM, "directories are removed from ctr/ and pod/", || {
+    for path in ["ctr", "name", "image", "ctr/imaged/rootfs", "ctr/web/dependencies", "pod/shop/containers"] {
+        refused(&tree, "rmdir", Errno::EPERM, "directories are removed from ctr/, pod/, image/ and layer/", || {
             fs::remove_dir(tree.path(path))
         });
     }
@@ -328,7 +487,12 @@ fn writing_to_what_only_shows_is_eacces() {
     let tree = Mounted::new();
     tree.make("web");
     make_pod(&tree, "shop");
-    for path in [
+    let [image, imaged] = make_imaged(&tree);
+    let of_image = ["config", "manifest", "names", "size"].map(|entry| format!("image/{image}/{entry}"));
+    let of_layer = ["diff-id", "size"].map(|entry| format!("image/{image}/layers/1/{entry}"));
+    let of_own_layer = ["name", "size"].map(|entry| format!("layer/{imaged}/{entry}"));
+    let of_content = of_image.iter().chain(&of_layer).chain(&of_own_layer).map(String::as_str);
+    for path in of_content.chain([
         "version",
         "check",
         "refusals",
@@ -340,7 +504,11 @@ fn writing_to_what_only_shows_is_eacces() {
         "pod/shop/status",
         "pod/shop/health",
         "pod/shop/raw",
-    ] {
+        "table/image",
+        "ctr/imaged/config.json",
+        "ctr/imaged/size-rw",
+        "ctr/imaged/size-rootfs",
+    ]) {
         let name = path.rsplit('/').next().unwrap();
         let words = format!("{name} cannot be written");
         refused(&tree, "open", Errno::EACCES, &words, || OpenOptions::new().write(true).open(tree.path(path)));
@@ -358,7 +526,7 @@ fn what_changed_or_went_since_is_estale() {
     append(&tree, "ctr/web/config", r#"{"a":1}"#).unwrap();
     refused(&tree, "write", Errno::ESTALE, "somebody else changed it", || write_once(&mut file, b"{}"));
 
-    let entries = ["config", "state", "name", "status", "pid", "exit-code", "netns"];
+    let entries = ["config", "state", "name", "status", "pid", "exit-code", "netns", "mounted"];
     let open =
         |entry: &&str| OpenOptions::new().read(true).write(true).open(tree.path(&format!("ctr/{id}/{entry}"))).unwrap();
     let mut handles: Vec<_> = entries.iter().map(open).collect();
@@ -385,7 +553,7 @@ fn a_read_only_mount_is_erofs() {
     assert_eq!(errno(fs::remove_dir(tree.path(&format!("ctr/{id}")))), Errno::EROFS);
     assert_eq!(errno(fs::remove_file(tree.path("ctr/web"))), Errno::EROFS);
     assert_eq!(errno(fs::rename(tree.path("name/web"), tree.path("name/new"))), Errno::EROFS);
-    for path in ["ctr/web/config", "ctr/web/status", "create/ctr", "control"] {
+    for path in ["ctr/web/config", "ctr/web/status", "ctr/web/mounted", "create/ctr", "create/image", "control"] {
         assert_eq!(errno(OpenOptions::new().write(true).open(tree.path(path))), Errno::EROFS, "{path}");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         assert_eq!(errno(fs::set_permissions(tree.path(path), mode)), Errno::EROFS, "{path}");

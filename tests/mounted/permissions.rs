@@ -6,11 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{CTRFS, Mounted, is_alive, succeed, text, wait_until};
+use crate::tools::make_imaged;
 
 /// What kind of entry; a file of the tree that is in none of these fails the test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Class {
     Directory,
+    /// Where a container's files are.
+    Mountpoint,
     /// May hold secrets, and can be written.
     Secret,
     /// May hold secrets, and is never written.
@@ -20,7 +23,7 @@ enum Class {
     /// Anybody's to read, and never written.
     Shown,
 }
-use Class::{Directory, Record, Secret, Shown, Value};
+use Class::{Directory, Mountpoint, Record, Secret, Shown, Value};
 
 struct Row {
     class: Class,
@@ -40,6 +43,7 @@ struct Row {
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { class: Directory, mode: 0o755, mode_with_gid: 0o755, owner: "rw", group: "r", other: "r" },
+    Row { class: Mountpoint, mode: 0o750, mode_with_gid: 0o750, owner: "rw", group: "r", other: "" },
     Row { class: Secret,    mode: 0o600, mode_with_gid: 0o640, owner: "rw", group: "r", other: ""  },
     Row { class: Record,    mode: 0o600, mode_with_gid: 0o640, owner: "r",  group: "r", other: ""  },
     Row { class: Value,     mode: 0o644, mode_with_gid: 0o644, owner: "rw", group: "r", other: "r" },
@@ -51,6 +55,7 @@ const ENTRIES: &[(&str, Class)] = &[
     ("control", Secret),
     ("create/ctr", Secret),
     ("create/pod", Secret),
+    ("create/image", Secret),
     ("refusals", Record),
     ("check", Shown),
     ("version", Shown),
@@ -66,17 +71,28 @@ const ENTRIES: &[(&str, Class)] = &[
     ("ctr/*/pid", Value),
     ("ctr/*/exit-code", Value),
     ("ctr/*/netns", Value),
+    ("ctr/*/mounted", Value),
+    ("ctr/*/config.json", Record),
+    ("ctr/*/rootfs", Mountpoint),
+    ("ctr/*/shm", Mountpoint),
+    ("ctr/*/size-rw", Shown),
+    ("ctr/*/size-rootfs", Shown),
     ("pod/*/config", Secret),
     ("pod/*/raw", Record),
     ("pod/*/health", Shown),
     ("pod/*/state", Value),
     ("pod/*/name", Value),
     ("pod/*/status", Shown),
+    ("image/*/*", Shown),
+    ("layer/*/*", Shown),
 ];
 
-fn class_of(path: &str) -> Class {
-    let found = ENTRIES.iter().find(|(pattern, _)| pattern_fits(pattern, path));
-    found.unwrap_or_else(|| panic!("{path} is in no class")).1
+fn class_of(path: &str, is_dir: bool) -> Class {
+    match ENTRIES.iter().find(|(pattern, class)| pattern_fits(pattern, path) && is_dir == (*class == Mountpoint)) {
+        Some((_, class)) => *class,
+        None if is_dir => Directory,
+        None => panic!("{path} is in no class"),
+    }
 }
 
 fn pattern_fits(pattern: &str, path: &str) -> bool {
@@ -163,6 +179,7 @@ fn filled() -> (Mounted, Vec<String>) {
     let created = tree
         .sh(&["sh"], &format!(r#"exec 3<>create/ctr; echo '{{"name":"db","dependencies":["{web}"]}}' >&3; cat <&3"#));
     assert!(created.status.success(), "{}", text(&created));
+    make_imaged(&tree);
     let mut paths = vec![String::new()];
     let mut next = 0;
     while let Some(directory) = paths.get(next).cloned() {
@@ -187,7 +204,7 @@ fn expected(at: &Path, paths: &[String], is_dir: impl Fn(&str) -> bool, who: Who
     let mut rows = Vec::new();
     for path in paths {
         let directory = is_dir(path);
-        let class = if directory { Directory } else { class_of(path) };
+        let class = class_of(path, directory);
         let row = TABLE.iter().find(|row| row.class == class).unwrap();
         let rights = match who {
             Who::Owner => row.owner,
@@ -325,6 +342,11 @@ fn root_only_the_owner_changes_anything() {
         format!("write({}, b'running\\n')", at("ctr/db/status")),
         format!("write({}, b'{{}}')", at("ctr/db/config")),
         format!("write({}, b'{{}}')", at("create/ctr")),
+        format!("write({}, b'{{}}')", at("create/image")),
+        format!("write({}, b'1\\n')", at("ctr/imaged/mounted")),
+        format!("os.mkdir({})", at("image-name/localhost/new")),
+        format!("os.symlink('small:latest', {})", at("image-name/localhost/new:1")),
+        format!("os.remove({})", at("image-name/localhost/small:latest")),
         format!("write({}, b'{{}}')", at("control")),
         format!("os.truncate({}, 0)", at("ctr/db/state")),
         format!("os.utime({}, (1, 1))", at("ctr/db/state")),

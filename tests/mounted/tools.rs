@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use ctrfs::driver::hash::{chain, digest};
 use nix::errno::Errno;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Mounted, errno};
 
@@ -67,7 +68,10 @@ fn look(path: &Path, name: &str, seen: &mut BTreeMap<String, String>) {
 
 /// All that a change of the store can show in, the objects themselves included.
 pub(crate) fn store(tree: &Mounted) -> BTreeMap<String, String> {
-    ["ctr", "pod", "name", "id", "table"].iter().flat_map(|dir| whole(tree, dir)).collect()
+    ["ctr", "pod", "name", "id", "image", "image-name", "layer", "table"]
+        .iter()
+        .flat_map(|dir| whole(tree, dir))
+        .collect()
 }
 
 /// Opens for writing and truncates, as `>` does, or to append, as `>>` does.
@@ -110,6 +114,40 @@ pub(crate) fn create(tree: &Mounted, documents: &str) -> Vec<String> {
 pub(crate) fn make_pod(tree: &Mounted, name: &str) -> String {
     fs::create_dir(tree.path(&format!("pod/{name}"))).unwrap();
     fs::read_link(tree.path(&format!("pod/{name}"))).unwrap().to_str().unwrap().to_owned()
+}
+
+/// The image that [`make_image`] makes.
+pub(crate) const IMAGE: &str = "localhost/small:latest";
+
+/// The document for `create/image` of an image with two layers, each with a file of one byte, which it
+/// puts into a staging directory as an importer does.
+pub(crate) fn staged_image(tree: &Mounted) -> Value {
+    let diff_ids = [digest(b"base"), digest(b"top")];
+    let layers = [diff_ids[0], chain(Some(diff_ids[0]), diff_ids[1])];
+    for (number, layer) in layers.into_iter().enumerate() {
+        let top = tree.store.join("staging/small").join(layer.id().to_string()).join("fs");
+        fs::create_dir_all(&top).unwrap();
+        fs::write(top.join(format!("file{number}")), "x").unwrap();
+    }
+    let texts = diff_ids.map(|diff_id| diff_id.to_string());
+    let rootfs = json!({"type": "layers", "diff_ids": texts});
+    let created = "2026-01-02T03:04:05Z";
+    let config = json!({"os": "linux", "created": created, "config": {"Cmd": ["true"]}, "rootfs": rootfs}).to_string();
+    let manifest = json!({"schemaVersion": 2, "config": {"digest": digest(config.as_bytes()).to_string()}}).to_string();
+    let layers = texts.map(|text| json!({"diff-id": text, "size": 1, "disk": 4096, "entries": 1}));
+    json!({"staging": "small", "names": [IMAGE], "manifest": manifest, "config": config, "layers": layers})
+}
+
+/// Makes an image; returns its ID.
+pub(crate) fn make_image(tree: &Mounted) -> String {
+    let document = staged_image(tree);
+    ask(tree, "create/image", document.to_string()).unwrap().trim_end().to_owned()
+}
+
+/// Makes an image and the container "imaged" of it; returns the IDs of both.
+pub(crate) fn make_imaged(tree: &Mounted) -> [String; 2] {
+    let image = make_image(tree);
+    [image, create(tree, &format!(r#"{{"name":"imaged","image":"{IMAGE}"}}"#)).remove(0)]
 }
 
 /// An entry's JSON.

@@ -57,11 +57,12 @@ fn init_makes_a_store_in_a_directory_of_its_own() {
     assert!(refusal(&init(&full.join("thesis"))).contains("Not a directory"));
 }
 
-/// Every file of a directory with its bytes and its time.
+/// Every entry of a directory with a file's bytes, and its time.
 fn contents(dir: &Path) -> BTreeMap<String, (Vec<u8>, i64, i64)> {
     let file = |entry: fs::DirEntry| {
         let meta = entry.metadata().unwrap();
-        (entry.file_name().into_string().unwrap(), (fs::read(entry.path()).unwrap(), meta.mtime(), meta.mtime_nsec()))
+        let bytes = if meta.is_dir() { vec![] } else { fs::read(entry.path()).unwrap() };
+        (entry.file_name().into_string().unwrap(), (bytes, meta.mtime(), meta.mtime_nsec()))
     };
     fs::read_dir(dir).unwrap().map(|entry| file(entry.unwrap())).collect()
 }

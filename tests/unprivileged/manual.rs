@@ -135,18 +135,20 @@ fn every_mount_option_is_described_and_no_other() {
 }
 
 /// Where the directories of `src/tree/plan.rs` are in the tree.
-const DIRS: [(&str, &str); 7] = [
+const DIRS: [(&str, &str); 9] = [
     ("Dir::Root", ""),
     ("Dir::Create", "create/"),
     ("Dir::Tables", "table/"),
     ("Dir::Runtime", "runtime-config/"),
     ("CTR", "ctr/ID/"),
     ("POD", "pod/ID/"),
+    ("IMAGE", "image/ID/"),
+    ("LAYER", "layer/ID/"),
     ("Dir::Object", "?"),
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 7] = [
+const LISTED: [&str; 14] = [
     "ctr/ID",
     "pod/ID",
     "name/NAME",
@@ -154,6 +156,13 @@ const LISTED: [&str; 7] = [
     "ctr/ID/dependencies/ID",
     "ctr/ID/depends-on/ID",
     "pod/ID/containers/ID",
+    "image/ID",
+    "image/ID/layers/N",
+    "image/ID/used-by/ID",
+    "image-name/NAME",
+    "layer/ID",
+    "layer/ID/children/ID",
+    "layer/ID/used-by/ID",
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The promises of ctrfs(5), in the order of the page, as far as no other module is about them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -9,8 +10,10 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use crate::support::{CTRFS, Mounted, errno, kill, succeed, text, wait_until};
+use crate::tools::make_imaged;
 
 mod documents;
+mod mounts;
 mod writing;
 
 const PAGE: &str = include_str!("../../../man/ctrfs.5");
@@ -73,27 +76,20 @@ mod terms_and_tree {
             &tree,
             "mkdir pod/p pod/p/containers/on; echo '{\"name\":\"user\",\"pod\":\"p\",\"netNsCtr\":\"on\"}' >create/ctr",
         );
-        let mut found: Vec<String> = Vec::new();
-        let on = tree.id("on");
-        let user = tree.id("user");
-        let pod = link(&tree, "pod/p");
-        for dir in ["", "create", "table", "runtime-config", "ctr", "pod", "id", "name"] {
-            found.extend(listing(&tree, dir).into_iter().map(|name| Path::new(dir).join(name).display().to_string()));
-        }
-        for object in [format!("ctr/{on}"), format!("ctr/{user}"), format!("pod/{pod}")] {
-            for dir in ["", "dependencies", "depends-on", "containers"] {
-                let dir = Path::new(&object).join(dir);
-                if tree.path(dir.to_str().unwrap()).is_dir() {
-                    let names = listing(&tree, dir.to_str().unwrap()).into_iter();
-                    found.extend(names.map(|name| dir.join(name).display().to_string()));
-                }
+        make_imaged(&tree);
+        let name = |path: &str| match path.split_once('/') {
+            Some(("name", _)) => "name/NAME".to_owned(),
+            Some(("image-name", _)) => "image-name/NAME".to_owned(),
+            _ => {
+                let word = |word: &str| match word.len() {
+                    64 => "ID".to_owned(),
+                    1 => "N".to_owned(),
+                    _ => word.to_owned(),
+                };
+                path.split('/').map(word).collect::<Vec<_>>().join("/")
             }
-        }
-        let name = |path: String| {
-            let path = path.replace(&on, "ID").replace(&user, "ID").replace(&pod, "ID");
-            if path.starts_with("name/") { "name/NAME".to_owned() } else { path.trim_end_matches('/').to_owned() }
         };
-        let found: std::collections::BTreeSet<String> = found.into_iter().map(name).collect();
+        let found: BTreeSet<String> = sh(&tree, "find * ! -path image-name/localhost").lines().map(name).collect();
         let section = PAGE.split(".Sh THE TREE").nth(1).unwrap().split("\n.Sh ").next().unwrap();
         let items = section.lines().filter_map(|line| line.strip_prefix(".It Pa "));
         assert_eq!(found, items.map(str::to_owned).collect());
@@ -257,7 +253,8 @@ mod tables_and_refusals {
         let tree = Mounted::new();
         sh(&tree, "mkdir pod/p ctr/old; echo '{\"name\":\"new\",\"rootfsImageName\":\"a\\tb\\\\c\\nd\"}' >create/ctr");
         let section = PAGE.split(".Sh TABLES").nth(1).unwrap().split("\n.Sh ").next().unwrap();
-        for table in ["table/ctr", "table/pod"] {
+        let [image, _] = make_imaged(&tree);
+        for table in ["table/ctr", "table/pod", "table/image"] {
             let item = section.split(&format!(".It Pa {table}\n")).nth(1).unwrap();
             let item = item.split("\n.").next().unwrap().replace('\n', " ");
             let header = tree.read(table).lines().next().unwrap().replace('\t', ", ");
@@ -265,8 +262,11 @@ mod tables_and_refusals {
         }
         let rows = tree.read("table/ctr");
         let rows: Vec<Vec<&str>> = rows.lines().skip(1).map(|line| line.split('\t').collect()).collect();
-        assert_eq!((rows[0][1], rows[1][1]), ("new", "old"));
-        assert_eq!((rows[0][6], rows[1][6]), ("a\\tb\\\\c\\nd", "-"));
+        assert_eq!((rows[1][1], rows[2][1]), ("new", "old"));
+        assert_eq!((rows[1][6], rows[2][6]), ("a\\tb\\\\c\\nd", "-"));
+        assert_eq!((rows[0][6], rows[0][7]), ("localhost/small:latest", "0"));
+        let row = format!("{image}\tlocalhost/small:latest\t2\t2\t1\t2026-01-02T03:04:05Z");
+        assert_eq!(tree.read("table/image").lines().nth(1), Some(row.as_str()));
     }
 
     #[test]
@@ -324,11 +324,16 @@ mod attributes_and_consistency {
     fn sizes_are_exact_but_for_what_is_gathered() {
         let tree = Mounted::new();
         sh(&tree, "mkdir pod/p pod/p/containers/web");
-        let found = sh(&tree, "find ctr/*/ pod/*/ check control refusals version create table runtime-config -type f");
+        let [_, imaged] = make_imaged(&tree);
+        let found = sh(
+            &tree,
+            "find ctr/*/ pod/*/ image/*/ layer/*/ check control refusals version create table runtime-config -type f",
+        );
         let mut gathered = 0;
         for entry in found.lines() {
             let size = fs::metadata(tree.path(entry)).unwrap().len();
-            let shows_zero = entry.ends_with("/health")
+            let shows_zero = ["/health", "/size-rw", "/config.json"].iter().any(|name| entry.ends_with(name))
+                || entry == format!("layer/{imaged}/size")
                 || ["check", "control", "refusals"].contains(&entry)
                 || entry.starts_with("create/")
                 || entry.starts_with("table/");
@@ -336,7 +341,7 @@ mod attributes_and_consistency {
             let expected = if shows_zero { 0 } else { tree.read(entry).len() as u64 };
             assert_eq!(size, expected, "{entry}");
         }
-        assert_eq!(gathered, 9);
+        assert_eq!(gathered, 15);
     }
 
     #[test]

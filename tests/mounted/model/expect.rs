@@ -205,7 +205,7 @@ pub(super) fn document(entry: &str) -> Option<usize> {
 pub(super) fn opened(model: &Model, path: &str, entry: &str, write: bool) -> Verdict<String> {
     let id = resolve(model, path)?;
     match (model.objects[&id].kind, entry) {
-        (Kind::Pod, "pid" | "exit-code" | "netns") => Err(Errno::ENOENT),
+        (Kind::Pod, "pid" | "exit-code" | "netns" | "mounted") => Err(Errno::ENOENT),
         (Kind::Pod, "status") if write => Err(Errno::EACCES),
         _ => Ok(id),
     }
@@ -218,6 +218,10 @@ fn write(model: &mut Model, id: &str, entry: &str, append: bool, input: &Input) 
     let Input::Line(line, newline) = input else { return Err(Errno::EINVAL) };
     if line.is_empty() && !newline {
         return Ok(());
+    }
+    if entry == "mounted" && line.len() <= 4095 {
+        // No container here has a rootfs.
+        return if line == "0" { Ok(()) } else { Err(Errno::EINVAL) };
     }
     let (doc, key, value) = value(entry, line)?;
     model.write(id, doc, true, &[Doc::from_iter([(key.to_owned(), value)])])
@@ -262,6 +266,7 @@ pub(super) fn content(model: &Model, id: &str, entry: &str) -> String {
         "pid" => number("pid").filter(|pid| *pid != 0).map_or(String::new(), |pid| pid.to_string()) + "\n",
         "exit-code" => number("exitCode").map_or(String::new(), |code| code.to_string()) + "\n",
         "netns" => text(state, "netns").unwrap_or_default() + "\n",
+        "mounted" => "0\n".to_owned(),
         other => panic!("{other} has no content in the model"),
     }
 }
@@ -283,7 +288,7 @@ pub(super) fn table(model: &Model, kind: Kind) -> String {
                 value("exit-code"),
                 object.pod.as_ref().map(|pod| model.objects[pod].name.clone()).unwrap_or_default(),
                 text(config, "rootfsImageName").unwrap_or_default(),
-                String::new(),
+                "0".to_owned(),
                 text(config, "createdTime").unwrap_or_default(),
                 text(state, "startedTime").unwrap_or_default(),
                 text(state, "finishedTime").unwrap_or_default(),

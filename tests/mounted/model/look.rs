@@ -44,7 +44,7 @@ pub(super) fn call<T>(result: io::Result<T>) -> Result<T, Errno> {
 /// The files of an object; `health` and `raw` among them.
 fn files(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Ctr => &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "health"],
+        Kind::Ctr => &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "mounted", "health"],
         Kind::Pod => &["config", "state", "raw", "name", "status", "health"],
     }
 }
@@ -199,11 +199,14 @@ impl Look<'_> {
     }
 
     pub(super) fn whole(&mut self) -> Agreement {
-        const ROOT: [&str; 11] = [
+        const ROOT: [&str; 14] = [
             "ctr",
             "pod",
             "name",
             "id",
+            "image",
+            "image-name",
+            "layer",
             "create",
             "control",
             "check",

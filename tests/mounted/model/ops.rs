@@ -278,14 +278,15 @@ fn line(random: &mut Random, entry: &str) -> Input {
         ("status", 2) => random.below(11).to_string(),
         ("status", _) => random.pick(&STATUSES).to_string(),
         ("pid", _) => random.below(5_000_000).to_string(),
+        ("mounted", _) => random.pick(&["1", "0", "", "yes"]).to_string(),
         ("exit-code", _) => (random.below(500) as i64 - 100).to_string(),
         _ => random.pick(&["/proc/self/ns/net", "/nonexistent/netns", "relative", ""]).to_string(),
     };
     Input::Line(text, random.below(4) > 0)
 }
 
-const ENTRIES: [&str; 10] =
-    ["config", "config", "config", "state", "state", "name", "status", "pid", "exit-code", "netns"];
+const ENTRIES: [&str; 11] =
+    ["config", "config", "config", "state", "state", "name", "status", "pid", "exit-code", "netns", "mounted"];
 
 /// What is written to an entry of an object.
 fn input(random: &mut Random, model: &Model, target: Option<&String>, entry: &str) -> Input {
