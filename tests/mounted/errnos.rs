@@ -621,7 +621,7 @@ fn a_full_disk_is_enospc_and_room_again_is_room() {
     tree.echo("running", "ctr/kept/status").unwrap();
     tree.unmount();
     let check = succeed(Command::new(crate::support::CTRFS).arg("check").arg(&tree.store));
-    assert_eq!(text(&check), format!("ok: {} containers, 0 pods\n", full + 2));
+    assert_eq!(text(&check), format!("ok: {} containers, 0 pods, 0 images, 0 layers\n", full + 2));
     drop(disk);
     fs::remove_dir(&tree.store).unwrap();
     fs::rename(tree.at.with_file_name("moved"), &tree.store).unwrap();

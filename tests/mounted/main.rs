@@ -13,6 +13,7 @@ mod documents;
 mod driver_mounts;
 mod errnos;
 mod exporting;
+mod images;
 mod importing;
 mod manual;
 mod model;

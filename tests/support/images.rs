@@ -10,6 +10,36 @@ use serde_json::{Value, json};
 
 use super::Mounted;
 
+/// A mounted store, known by its paths.
+pub trait Paths {
+    fn store(&self) -> &Path;
+    fn at(&self) -> &Path;
+}
+
+impl Paths for Mounted {
+    fn store(&self) -> &Path {
+        &self.store
+    }
+
+    fn at(&self) -> &Path {
+        &self.at
+    }
+}
+
+/// The paths alone, for a thread of its own.
+#[derive(Clone)]
+pub struct Elsewhere(pub PathBuf, pub PathBuf);
+
+impl Paths for Elsewhere {
+    fn store(&self) -> &Path {
+        &self.0
+    }
+
+    fn at(&self) -> &Path {
+        &self.1
+    }
+}
+
 /// An image of which each layer has one file, `file`, with the layer's word.
 pub struct Image {
     pub manifest: String,
@@ -56,15 +86,15 @@ impl Image {
     }
 
     /// Unpacks the layers that the store does not have, and says so as `create/image` wants it.
-    pub fn stage(&self, tree: &Mounted, staging: &str, names: &[&str]) -> Value {
+    pub fn stage(&self, tree: &impl Paths, staging: &str, names: &[&str]) -> Value {
         let mut layers = Vec::new();
         for (id, word) in self.layers().iter().zip(&self.words) {
             let diff_id = digest(word.as_bytes()).to_string();
-            if tree.path("layer").join(id).exists() {
+            if tree.at().join("layer").join(id).exists() {
                 layers.push(json!({"diff-id": diff_id}));
                 continue;
             }
-            let dir = staging_dir(&tree.store, staging).join(id).join("fs");
+            let dir = staging_dir(tree.store(), staging).join(id).join("fs");
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join("file"), word).unwrap();
             layers.push(json!({"diff-id": diff_id, "size": word.len(), "disk": 4096, "entries": 2}));
@@ -89,8 +119,8 @@ pub fn staging_dir(store: &Path, name: &str) -> PathBuf {
 }
 
 /// Writes a document to `create/image`; the ID that is read back.
-pub fn create(tree: &Mounted, document: &Value) -> io::Result<String> {
-    let mut file = OpenOptions::new().read(true).write(true).open(tree.path("create/image"))?;
+pub fn create(tree: &impl Paths, document: &Value) -> io::Result<String> {
+    let mut file = OpenOptions::new().read(true).write(true).open(tree.at().join("create/image"))?;
     file.write_all(document.to_string().as_bytes())?;
     let mut id = String::new();
     file.read_to_string(&mut id)?;

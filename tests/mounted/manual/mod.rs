@@ -293,7 +293,7 @@ mod tables_and_refusals {
     fn check_says_ok() {
         let tree = Mounted::new();
         tree.make("web");
-        assert_eq!(tree.read("check"), "ok: 1 containers, 0 pods\n");
+        assert_eq!(tree.read("check"), "ok: 1 containers, 0 pods, 0 images, 0 layers\n");
     }
 }
 
