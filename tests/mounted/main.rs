@@ -18,6 +18,7 @@ mod manual;
 mod model;
 mod mounting;
 mod permissions;
+mod runtime;
 mod shells;
 mod unmounting;
 mod unpacking;
