@@ -32,7 +32,7 @@ const TREE: &str = "fs";
 /// The arguments of `ctrfs commit`.
 #[derive(Debug, Args)]
 pub(crate) struct Commit {
-    /// The container's ID or name
+    /// The container's ID, name or prefix of an ID
     #[arg(value_name = "CTR")]
     container: String,
     /// The name that the image gets

@@ -66,7 +66,6 @@ fn a_whole_spec_of_its_own_stays_as_it_is() {
     spec["process"]["args"] = vec!["/bin/cat", "/proc/sys/kernel/hostname", "/etc/greeting"].into();
     spec["hostname"] = "of-its-own".into();
     spec["root"]["path"] = "/nowhere".into();
-    spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "network");
     spec["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "bind");
     let id = place.mount("web", &format!(r#""spec":{spec}"#));
     let mut served = json(&place.tree, "ctr/web/config.json");
