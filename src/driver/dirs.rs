@@ -65,7 +65,7 @@ impl Dirs {
 
     /// What stands for the layers of an image that has none.
     pub fn empty(&self) -> PathBuf {
-        self.store.join("empty")
+        empty_in(&self.store)
     }
 
     /// The directory of what is written upon layers.
@@ -192,6 +192,11 @@ impl Dirs {
 /// Where a layer's tree is in a store.
 pub fn layer_in(store: &Path, id: Id) -> PathBuf {
     store.join(Shelf::Layers.name()).join(id.to_string()).join("fs")
+}
+
+/// What stands for the layers of an image that has none.
+pub fn empty_in(store: &Path) -> PathBuf {
+    store.join("empty")
 }
 
 fn make(path: &Path) -> io::Result<()> {

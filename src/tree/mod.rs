@@ -290,8 +290,17 @@ impl Tree {
 
     /// Whether reading an entry takes long, and is for a thread of its own.
     pub fn measures(&self, number: Ino) -> bool {
-        let (serial, slot) = ino::split(number);
-        serial != 0 && slot == plan::SIZE_RW_SLOT
+        let is_own_layer = || {
+            let node = self.engine.view().and_then(|view| self.node(&view, number));
+            matches!(node, Ok(Node::Entry(entry, Some(object))) if object.is_measured(entry.shape))
+        };
+        match ino::split(number) {
+            (0, _) => false,
+            (_, plan::SIZE_RW_SLOT) => true,
+            // Another kind of object has something else in this slot.
+            (_, plan::LAYER_SIZE_SLOT) => is_own_layer(),
+            _ => false,
+        }
     }
 
     /// Makes the kernel and the store agree on what is mounted, once the tree is being served.

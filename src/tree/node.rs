@@ -78,6 +78,15 @@ impl Object {
         Some(Object { kind, serial, head })
     }
 
+    /// Whether reading an entry of it looks through a directory: what a container wrote.
+    pub(super) fn is_measured(&self, shape: Shape) -> bool {
+        match shape {
+            Shape::SizeRw => true,
+            Shape::Size => matches!(&self.head, Some(Head::Layer(head)) if head.owner.is_some()),
+            _ => false,
+        }
+    }
+
     /// A document's version; 0 when the record does not decode.
     pub(super) fn version(&self, doc: Doc) -> u64 {
         self.head.as_ref().map_or(0, |head| head.stamp(doc).version)
@@ -246,7 +255,7 @@ impl Tree {
             (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
-            (Shape::Size, Some(Head::Layer(head))) if head.owner.is_some() => 0,
+            (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
             (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => object
                 .map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?,
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,

@@ -195,6 +195,8 @@ const LAYER: Dir = Dir::Object(Kind::Layer);
 pub(super) const MOUNTED_SLOT: u8 = 29;
 /// The slot of a container's `size-rw`.
 pub(super) const SIZE_RW_SLOT: u8 = 33;
+/// The slot of a layer's `size`, which is measured where the layer is a container's own.
+pub(super) const LAYER_SIZE_SLOT: u8 = 18;
 
 /// The slot of the root directory, whose serial is 0: inode 1.
 pub(super) const ROOT_SLOT: u8 = 1;
@@ -266,7 +268,7 @@ pub(super) static ENTRIES: &[Entry] = &[
 
     entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
     entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
-    entry(LAYER, 18, "size", Shape::Size, Access::Shown, Source::Made),
+    entry(LAYER, LAYER_SIZE_SLOT, "size", Shape::Size, Access::Shown, Source::Made),
     entry(LAYER, 19, "children", Shape::Dir(Dir::Children), Access::Dir, Source::Children),
     entry(LAYER, 20, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
     entry(LAYER, 21, "name", Shape::LayerName, Access::Shown, Source::Users),

@@ -19,6 +19,7 @@ mod manual;
 mod model;
 mod mounting;
 mod permissions;
+mod runtime;
 mod shells;
 mod unmounting;
 mod unpacking;

@@ -180,9 +180,9 @@ fn ps_lists_for_people_and_for_machines() {
     tree.echo("7", "ctr/web/pid").unwrap();
     let table = stdout(&tree.ctrfs(&["ps"]));
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["ID", "NAME", "STATUS", "PID", "POD", "CREATED"]);
-    assert_eq!(rows[1][..5], [&ids[1][..12], "web", "running", "7", "shop"]);
-    assert_eq!(rows[2][..5], [&ids[0][..12], "db", "configured", "-", "-"]);
+    assert_eq!(rows[0], ["ID", "NAME", "STATUS", "PID", "MOUNTED", "POD", "CREATED"]);
+    assert_eq!(rows[1][..6], [&ids[1][..12], "web", "running", "7", "0", "shop"]);
+    assert_eq!(rows[2][..6], [&ids[0][..12], "db", "configured", "-", "0", "-"]);
     assert!(stdout(&tree.ctrfs(&["ps", "--no-trunc"])).contains(&ids[0]));
 
     let parsed: Value = serde_json::from_str(&stdout(&tree.ctrfs(&["ps", "--json"]))).unwrap();

@@ -8,19 +8,20 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::error::Error;
 use super::interruption::Interruption;
+use super::new_image::{hand_over, stage};
 use super::rootfs::{Container, Layers, marks, open};
 use super::tree::{At, Tree};
 use super::{print, warn};
-use crate::driver::export::{Author, CommitError, Documents, Sources, documents, unpack_layer};
+use crate::driver::export::{Author, CommitError, Sources, documents, unpack_layer};
 use crate::driver::hash::chain;
-use crate::driver::image::staging::Staging;
+use crate::driver::image::{Figures, Imported, ImportedLayer};
 use crate::driver::unpack::Unpacked;
 use crate::model::digest::Digest;
 use crate::model::id::Id;
+use crate::model::image_name::ImageName;
 use crate::sys::{host, mounting};
 
 /// Where the layer is unpacked, until its ID is known.
@@ -31,7 +32,7 @@ const TREE: &str = "fs";
 /// The arguments of `ctrfs commit`.
 #[derive(Debug, Args)]
 pub(crate) struct Commit {
-    /// The container's ID or name
+    /// The container's ID, name or prefix of an ID
     #[arg(value_name = "CTR")]
     container: String,
     /// The name that the image gets
@@ -44,13 +45,13 @@ impl Commit {
     /// Makes the image and prints its ID.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
         let what = format!("commit container {}", self.container);
+        let name = ImageName::parse(&self.name).map_err(Error::ImageName)?.to_string();
         let tree = Tree::find(self.at)?;
         let layers = Container::find(&tree, &self.container, &what)?.into_layers(&what)?;
         let Some(upper) = &layers.upper else { return Err(Error::NeverMounted { what }) };
         let interruption = Interruption::listen()?;
-        let store = tree.store()?;
-        let staging = Staging::new(&store).map_err(|cause| Error::Directory { dir: store.join("staging"), cause })?;
-        let unpacked = unpack(&layers, upper, staging.path(), &interruption)?;
+        let staging = stage(&tree)?;
+        let unpacked = unpack(&layers, upper, &staging.path(), &interruption)?;
         let author = Author {
             created: &humantime::format_rfc3339(SystemTime::now()).to_string(),
             created_by: &format!("ctrfs commit {}", self.container),
@@ -58,14 +59,18 @@ impl Commit {
         let base = |document: &str| tree.read(&format!("image/{}/{document}", layers.image));
         let layer = (unpacked.diff_id, unpacked.blob_size);
         let made = documents(&base("manifest")?, &base("config")?, layer, author).map_err(Error::Commit)?;
-        let is_new = name_layer(&tree, &layers, staging.path(), unpacked.diff_id)?;
+        let is_new = name_layer(&tree, &layers, &staging.path(), unpacked.diff_id)?;
+        let mut layers: Vec<ImportedLayer> =
+            made.diff_ids.iter().map(|diff_id| ImportedLayer { diff_id: *diff_id, new: None }).collect();
+        if let Some(last) = layers.last_mut().filter(|_| is_new) {
+            last.new = Some(Figures::from(&unpacked));
+        }
         if interruption.is_raised() {
             return Err(Error::Interrupted);
         }
-        let request = request(staging.name(), &self.name, &made, is_new.then_some(&unpacked));
-        let mut answer = String::new();
-        tree.ask("create/image", &what, format!("{request}\n").as_bytes(), &mut answer)?;
-        print(&answer)?;
+        let image = Imported { manifest: made.manifest, config: made.config, names: Vec::new(), layers };
+        let id = hand_over(&tree, &what, &staging, &image, &[name])?;
+        print(&id)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -108,48 +113,4 @@ fn name_layer(tree: &Tree, layers: &Layers, staging: &Path, diff_id: Digest) -> 
         fs::rename(staging.join(UNNAMED), &named).map_err(|cause| Error::Directory { dir: named, cause })?;
     }
     Ok(!known)
-}
-
-/// The document that asks for the image. Its last layer is described if it is new.
-fn request(staging: &str, name: &str, made: &Documents, new: Option<&Unpacked>) -> Value {
-    let mut layers: Vec<Value> = made.diff_ids.iter().map(|id| json!({"diff-id": id.to_string()})).collect();
-    if let (Some(last), Some(new)) = (layers.last_mut(), new) {
-        last["size"] = new.size.into();
-        last["disk"] = new.disk.into();
-        last["entries"] = new.entries.into();
-    }
-    json!({
-        "staging": staging,
-        "names": [name],
-        "manifest": made.manifest,
-        "config": made.config,
-        "layers": layers,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::driver::hash::digest;
-
-    #[test]
-    fn only_a_new_layer_is_described() {
-        let diff_ids = vec![digest(b"base"), digest(b"new")];
-        let made = Documents { manifest: "{}".into(), config: "[]".into(), diff_ids: diff_ids.clone() };
-        let new = Unpacked {
-            diff_id: diff_ids[1],
-            blob: diff_ids[1],
-            blob_size: 1,
-            size: 2,
-            disk: 3,
-            entries: 4,
-            skipped: Default::default(),
-        };
-        let [base, last] = [diff_ids[0].to_string(), diff_ids[1].to_string()];
-        let asked = request("s", "n", &made, Some(&new));
-        let described = json!({"diff-id": last, "size": 2, "disk": 3, "entries": 4});
-        assert_eq!(asked["layers"], json!([{"diff-id": base}, described]));
-        assert_eq!(request("s", "n", &made, None)["layers"], json!([{"diff-id": base}, {"diff-id": last}]));
-        assert_eq!(asked["names"], json!(["n"]));
-    }
 }

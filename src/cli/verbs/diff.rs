@@ -15,7 +15,7 @@ use crate::driver::export::{Change, changes};
 /// The arguments of `ctrfs diff`.
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The container's ID or name
+    /// The container's ID, name or prefix of an ID
     #[arg(value_name = "CTR")]
     container: String,
     #[command(flatten)]

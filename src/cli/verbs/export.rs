@@ -19,7 +19,7 @@ use crate::driver::export::{ExportError, Names, write_tree};
 /// The arguments of `ctrfs export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The container's ID or name
+    /// The container's ID, name or prefix of an ID
     #[arg(value_name = "CTR")]
     container: String,
     /// The archive to make; it appears when it is whole [default: standard output]

@@ -17,6 +17,7 @@ mod image;
 mod init;
 mod interruption;
 mod new_file;
+mod new_image;
 mod ps;
 mod refusals;
 mod rm;
@@ -79,6 +80,17 @@ impl Verb {
             report(&error);
             ExitCode::FAILURE
         })
+    }
+}
+
+/// Does something to everything named, and then tells all that failed. What is gone may be no failure.
+fn each(names: &[String], ignore_gone: bool, act: impl Fn(&str) -> Result<(), Error>) -> ExitCode {
+    let failures = names.iter().filter_map(|name| act(name).err());
+    let failures: Vec<Error> = failures.filter(|error| !(ignore_gone && error.is_gone())).collect();
+    failures.iter().for_each(report);
+    match failures.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -62,6 +62,7 @@ const CONTAINERS: Layout = &[
     ("NAME", "name", Show::Text),
     ("STATUS", "status", Show::Text),
     ("PID", "pid", Show::Text),
+    ("MOUNTED", "mounted", Show::Text),
     ("POD", "pod", Show::Id),
     ("CREATED", "created", Show::Age),
 ];

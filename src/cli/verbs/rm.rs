@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::each;
 use super::error::Error;
-use super::report;
 use super::tree::{At, Kind, Tree};
 
 /// The arguments of `ctrfs rm`.
@@ -39,17 +39,7 @@ impl Rm {
             (false, true) => remove_pod,
             (false, false) => remove_container,
         };
-        let failures: Vec<Error> = self
-            .names
-            .iter()
-            .filter_map(|name| remove(&tree, name).err())
-            .filter(|error| !(self.ignore && error.is_gone()))
-            .collect();
-        failures.iter().for_each(report);
-        Ok(match failures.is_empty() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        Ok(each(&self.names, self.ignore, |name| remove(&tree, name)))
     }
 }
 

@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use super::error::Error;
 use super::tree::{Kind, Tree};
+use crate::driver::dirs::{empty_in, layer_in};
 use crate::driver::export::Marks;
 use crate::driver::mounts;
+use crate::model::id::Id;
 use crate::sys::host;
 
 /// A container and what its root filesystem is made of.
@@ -38,7 +40,7 @@ pub(super) struct Layers {
     pub(super) image: String,
     /// The image's layers: their IDs, topmost first.
     pub(super) ids: Vec<String>,
-    /// Their trees.
+    /// Their trees; of an image without layers, an empty one.
     pub(super) lowers: Vec<PathBuf>,
     /// What the container wrote, if it was ever mounted.
     pub(super) upper: Option<PathBuf>,
@@ -47,7 +49,10 @@ pub(super) struct Layers {
 impl Container {
     /// Finds a container by its ID, its name or a prefix.
     pub(super) fn find(tree: &Tree, word: &str, what: &str) -> Result<Container, Error> {
-        let id = tree.resolve(Kind::Container, word, what)?;
+        let id = match tree.resolve(Kind::Container, word, what) {
+            Err(error @ Error::NoSuch { .. }) => by_prefix(tree, word, what)?.ok_or(error)?,
+            id => id?,
+        };
         let entry = format!("ctr/{id}/config");
         let config = tree.read(&entry)?;
         let config: Value = serde_json::from_str(&config).map_err(|_| Error::Document(entry))?;
@@ -79,7 +84,11 @@ impl Layers {
         })?;
         numbered.sort_unstable_by(|one, other| other.cmp(one));
         let ids: Vec<String> = numbered.into_iter().map(|(_, id)| id).collect();
-        let lowers = ids.iter().map(|id| store.join("layers").join(id).join("fs")).collect();
+        let mut lowers: Vec<PathBuf> =
+            ids.iter().filter_map(|id| Id::parse(id)).map(|id| layer_in(&store, id)).collect();
+        if lowers.is_empty() {
+            lowers.push(empty_in(&store));
+        }
         let upper = store.join("ctr").join(id).join("upper");
         let upper = match fs::metadata(&upper) {
             Ok(_) => Some(upper),
@@ -99,6 +108,14 @@ impl Layers {
     pub(super) fn whole_view(&self) -> Result<OwnedFd, Error> {
         let layers: Vec<PathBuf> = self.upper.iter().chain(&self.lowers).cloned().collect();
         mounts::lowers_view(&layers, marks().userxattr).map_err(Error::Layers)
+    }
+}
+
+/// The container whose ID alone begins like this.
+fn by_prefix(tree: &Tree, word: &str, what: &str) -> Result<Option<String>, Error> {
+    match tree.call(what, |root| fs::read_link(root.join("ctr").join(word))) {
+        Err(error) if error.is_gone() => Ok(None),
+        link => Ok(link?.to_str().map(str::to_owned)),
     }
 }
 

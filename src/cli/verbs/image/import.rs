@@ -10,15 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::super::error::Error;
+use super::super::new_image::{hand_over, stage};
 use super::super::tree::{At, Tree};
 use super::super::{print, report};
 use super::progress::Progress;
-use super::staging::Staging;
 use crate::driver::dirs::layer_in;
-use crate::driver::image::{self, ImageError, Imported, ImportedLayer, Options, Platform, Source, Watch};
+use crate::driver::image::{self, ImageError, Imported, Options, Platform, Source, Watch};
 use crate::driver::unpack::Limits;
 use crate::model::id::Id;
 use crate::model::image_name::ImageName;
@@ -57,10 +56,10 @@ impl Import {
         let platform = self.platform.as_deref().map(Platform::parse).transpose().map_err(Error::Image)?;
         let name = self.name.as_deref().map(ImageName::parse).transpose().map_err(Error::ImageName)?;
         let tree = Tree::find(self.at)?;
-        let store = tree.store()?;
-        let staging = Staging::new(&store)?;
+        let staging = stage(&tree)?;
         let progress = Arc::new(Progress::new(self.quiet));
-        let order = Order { source, platform, staging: staging.path(), have: Have { store, tree: tree.root().into() } };
+        let have = Have { store: tree.store()?, tree: tree.root().into() };
+        let order = Order { source, platform, staging: staging.path(), have };
         let imported = match order.fill(&notices, &progress) {
             Err(error @ ImageError::Cancelled) => {
                 progress.clear();
@@ -73,12 +72,9 @@ impl Import {
             Some(name) => vec![name.to_string()],
             None => own_names(&imported.names, &*progress),
         };
-        let mut document = document(&imported, staging.name(), &names).to_string();
-        document.push('\n');
-        let mut id = String::new();
-        let done = tree.ask("create/image", "import image", document.as_bytes(), &mut id);
+        let id = hand_over(&tree, "import image", &staging, &imported, &names);
         progress.clear();
-        done?;
+        let id = id?;
         progress.conclude(&names);
         print(&id)?;
         Ok(ExitCode::SUCCESS)
@@ -95,26 +91,6 @@ fn own_names(names: &[String], watch: &dyn Watch) -> Vec<String> {
         }
     });
     parsed.collect()
-}
-
-/// What `create/image` takes.
-fn document(imported: &Imported, staging: &str, names: &[String]) -> Value {
-    let layer = |layer: &ImportedLayer| match layer.new {
-        None => json!({"diff-id": layer.diff_id.to_string()}),
-        Some(held) => json!({
-            "diff-id": layer.diff_id.to_string(),
-            "size": held.size,
-            "disk": held.disk,
-            "entries": held.entries,
-        }),
-    };
-    json!({
-        "staging": staging,
-        "names": names,
-        "manifest": imported.manifest,
-        "config": imported.config,
-        "layers": imported.layers.iter().map(layer).collect::<Vec<_>>(),
-    })
 }
 
 /// Which layers are there already.
@@ -179,28 +155,5 @@ impl Order {
         let options = Options { userxattr: !is_root, devices: is_root, limits: Limits::default() };
         let image = image::open(&self.source, staging, self.platform.as_ref(), watch)?;
         image::import(image, staging, |id| self.have.layer(id), &options, watch)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::document;
-    use crate::driver::hash::digest;
-    use crate::driver::image::{Figures, Imported, ImportedLayer};
-
-    #[test]
-    fn the_document_is_what_the_tree_takes() {
-        let layer = |new| ImportedLayer { diff_id: digest(b""), new };
-        let imported = Imported {
-            manifest: "{ }".to_owned(),
-            config: "{}\n".to_owned(),
-            names: Vec::new(),
-            layers: vec![layer(None), layer(Some(Figures { size: 1, disk: 2, entries: 3 }))],
-        };
-        let digest = digest(b"");
-        let text = format!(
-            r#"{{"staging":"s","names":["localhost/a:1"],"manifest":"{{ }}","config":"{{}}\n","layers":[{{"diff-id":"{digest}"}},{{"diff-id":"{digest}","size":1,"disk":2,"entries":3}}]}}"#
-        );
-        assert_eq!(document(&imported, "s", &["localhost/a:1".to_owned()]).to_string(), text);
     }
 }

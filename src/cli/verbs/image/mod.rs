@@ -10,7 +10,6 @@ mod import;
 mod ls;
 mod progress;
 mod rm;
-mod staging;
 
 /// The arguments of `ctrfs image`.
 #[derive(Debug, Args)]

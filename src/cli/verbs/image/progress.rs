@@ -64,10 +64,8 @@ impl Progress {
         let name = if names.is_empty() { "an image without a name".to_owned() } else { names.join(", ") };
         let (layers, new) = (self.layers.load(Ordering::Relaxed), self.new.load(Ordering::Relaxed));
         let rate = HumanBytes((read as f64 / took.max(0.001)) as u64);
-        self.line(&format!(
-            "imported {name}; layers: {layers}, new: {new}, {} in {took:.1} s, {rate}/s",
-            HumanBytes(read)
-        ));
+        let speed = if new == 0 { String::new() } else { format!(", {} in {took:.1} s, {rate}/s", HumanBytes(read)) };
+        self.line(&format!("imported {name}; layers: {layers}, new: {new}{speed}"));
     }
 
     fn line(&self, text: &str) {

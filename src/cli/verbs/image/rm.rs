@@ -6,10 +6,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::super::each;
 use super::super::error::Error;
-use super::super::report;
-use super::super::tree::is_id;
-use super::super::tree::{At, Tree};
+use super::super::tree::{At, Tree, is_id};
 use crate::model::image_name::ImageName;
 
 /// The arguments of `ctrfs image rm`.
@@ -29,13 +28,7 @@ impl Rm {
     /// Removes everything named, and then tells all that failed.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
         let tree = Tree::find(self.at)?;
-        let failures = self.names.iter().filter_map(|name| remove(&tree, name).err());
-        let failures: Vec<Error> = failures.filter(|error| !(self.ignore && error.is_gone())).collect();
-        failures.iter().for_each(report);
-        Ok(match failures.is_empty() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        Ok(each(&self.names, self.ignore, |name| remove(&tree, name)))
     }
 }
 
