@@ -20,21 +20,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Scratch, succeed};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER: &str = "application/vnd.docker";
 
 /// Runs a script in a directory; what it prints.
-fn sh(dir: &Path, script: &str) -> String {
+pub(crate) fn sh(dir: &Path, script: &str) -> String {
     let output = succeed(Command::new("sh").args(["-euc", script]).current_dir(dir));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Who looks on: remembers steps, and gives up after some bytes.
 #[derive(Default)]
-struct Onlooker {
+pub(crate) struct Onlooker {
     steps: Mutex<Vec<(Step, Outcome)>>,
     warnings: Mutex<Vec<String>>,
     bytes: AtomicU64,
@@ -62,23 +62,28 @@ impl Watch for Onlooker {
 }
 
 /// A place to import into, which keeps the layers as a store does.
-struct Place {
+pub(crate) struct Place {
     dir: PathBuf,
     layers: HashMap<Id, PathBuf>,
     imports: usize,
 }
 
 impl Place {
-    fn new(dir: PathBuf) -> Place {
+    pub(crate) fn new(dir: PathBuf) -> Place {
         fs::create_dir_all(&dir).unwrap();
         Place { dir, layers: HashMap::new(), imports: 0 }
     }
 
-    fn import(&mut self, source: &str) -> Imported {
+    pub(crate) fn import(&mut self, source: &str) -> Imported {
         self.try_import(source, None, &Onlooker::default()).unwrap_or_else(|error| panic!("{source}: {error}"))
     }
 
-    fn try_import(&mut self, source: &str, platform: Option<&str>, watch: &Onlooker) -> Result<Imported, ImageError> {
+    pub(crate) fn try_import(
+        &mut self,
+        source: &str,
+        platform: Option<&str>,
+        watch: &Onlooker,
+    ) -> Result<Imported, ImageError> {
         self.imports += 1;
         let staging = self.dir.join(self.imports.to_string());
         fs::create_dir(&staging).unwrap();
@@ -105,12 +110,12 @@ impl Place {
     }
 
     /// The trees of an image's layers, base first.
-    fn trees(&self, imported: &Imported) -> Vec<PathBuf> {
+    pub(crate) fn trees(&self, imported: &Imported) -> Vec<PathBuf> {
         ids(imported).iter().map(|id| self.layers[id].clone()).collect()
     }
 }
 
-fn names_in(dir: &Path) -> Vec<String> {
+pub(crate) fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.collect();
     names.sort();
@@ -129,7 +134,7 @@ fn ids(imported: &Imported) -> Vec<Id> {
 
 /// All that a tree is, by path; but for the times of directories, which other programs set to now where
 /// a layer has no entry for them.
-fn listing(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn listing(root: &Path) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     list(root, root, &mut entries);
     entries
@@ -187,7 +192,7 @@ impl Drop for Merged {
 }
 
 /// A small system: files, links, a setuid program, a capability, a device, a sticky directory.
-const SYSTEM: &str = "
+pub(crate) const SYSTEM: &str = "
     mkdir -p root/bin root/etc root/tmp root/dev root/var/old
     cp /bin/busybox root/bin/busybox; ln root/bin/busybox root/bin/sh; ln -s busybox root/bin/ls
     chmod 4755 root/bin/busybox; chmod 1777 root/tmp
@@ -199,12 +204,12 @@ const SYSTEM: &str = "
 ";
 
 /// podman with a store of its own in the current directory.
-const PODMAN: &str = "
+pub(crate) const PODMAN: &str = "
     podman() { command podman --root \"$PWD/ps\" --runroot \"$PWD/pr\" --storage-driver overlay \"$@\" 2>>podman.log; }
 ";
 
 /// Two images of podman's: foo:1 has one layer, bar:2 upon it another with a removed file.
-fn podman_images(dir: &Path) {
+pub(crate) fn podman_images(dir: &Path) {
     let make = "
         tar -C root --xattrs -c . | podman import - localhost/foo:1 >/dev/null
         mkdir new; echo new > new/file; printf 'FROM localhost/foo:1\\nCOPY file /etc/new\\nENV a=b\\n' > new/Containerfile
@@ -397,35 +402,35 @@ fn root_a_plain_directory_is_one_layer() {
 }
 
 /// A layout written by hand, to be right or wrong in any part.
-struct Layout {
-    dir: PathBuf,
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
 }
 
 impl Layout {
-    fn new(dir: PathBuf) -> Layout {
+    pub(crate) fn new(dir: PathBuf) -> Layout {
         fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
         fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
         Layout { dir }
     }
 
-    fn path(&self, digest: &Value) -> PathBuf {
+    pub(crate) fn path(&self, digest: &Value) -> PathBuf {
         let digest = Digest::parse(digest["digest"].as_str().unwrap()).unwrap();
         self.dir.join("blobs/sha256").join(digest.id().to_string())
     }
 
     /// Adds a blob; its descriptor.
-    fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
+    pub(crate) fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
         let descriptor = json!({"mediaType": media_type, "digest": digest(bytes).to_string(), "size": bytes.len()});
         fs::write(self.path(&descriptor), bytes).unwrap();
         descriptor
     }
 
-    fn document(&self, media_type: &str, document: &Value) -> Value {
+    pub(crate) fn document(&self, media_type: &str, document: &Value) -> Value {
         self.blob(media_type, document.to_string().as_bytes())
     }
 
     /// Adds an image of these layers: the plain stream, and the blob with its type.
-    fn image(&self, layers: &[(&[u8], Value)]) -> Value {
+    pub(crate) fn image(&self, layers: &[(&[u8], Value)]) -> Value {
         let diff_ids: Vec<String> = layers.iter().map(|(plain, _)| digest(plain).to_string()).collect();
         let config =
             json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
@@ -434,23 +439,23 @@ impl Layout {
         self.document(MANIFEST, &json!({"schemaVersion": 2, "config": config, "layers": blobs}))
     }
 
-    fn index(&self, entries: &[Value]) {
+    pub(crate) fn index(&self, entries: &[Value]) {
         fs::write(self.dir.join("index.json"), json!({"schemaVersion": 2, "manifests": entries}).to_string()).unwrap();
     }
 
-    fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         format!("oci:{}", self.dir.display())
     }
 }
 
-fn with(descriptor: &Value, key: &str, value: Value) -> Value {
+pub(crate) fn with(descriptor: &Value, key: &str, value: Value) -> Value {
     let mut descriptor = descriptor.clone();
     descriptor[key] = value;
     descriptor
 }
 
 /// A tar stream of one file.
-fn tar_of(dir: &Path, name: &str) -> Vec<u8> {
+pub(crate) fn tar_of(dir: &Path, name: &str) -> Vec<u8> {
     fs::write(dir.join(name), name.repeat(1000)).unwrap();
     sh(dir, &format!("tar -c --owner=0 --group=0 {name} > {name}.tar"));
     fs::read(dir.join(format!("{name}.tar"))).unwrap()

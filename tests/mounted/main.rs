@@ -7,13 +7,18 @@ mod tools;
 mod attributes;
 mod bad_input;
 mod basics;
+mod broken_images;
 mod bundle;
 mod coherence;
 mod documents;
 mod driver_mounts;
 mod errnos;
 mod exporting;
+<<<<<<< HEAD
 mod images;
+=======
+mod fidelity;
+>>>>>>> fidelity
 mod importing;
 mod manual;
 mod model;

@@ -61,8 +61,13 @@ impl Mounted {
     pub fn prepared(options: &str, prepare: impl FnOnce(&Path)) -> Mounted {
         let scratch = Scratch::new();
         let (store, at) = (scratch.path().join("store"), scratch.path().join("mnt"));
-        fs::create_dir(&at).unwrap();
         prepare(&store);
+        Mounted::within(scratch, store, at, options)
+    }
+
+    /// A new store, mounted, at these paths below `scratch`.
+    pub fn within(scratch: Scratch, store: PathBuf, at: PathBuf, options: &str) -> Mounted {
+        fs::create_dir(&at).unwrap();
         succeed(Command::new(CTRFS).arg("init").arg(&store));
         let mounted = Mounted { store, at, options: options.to_owned(), scratch };
         mounted.mount();

@@ -9,16 +9,19 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Overlay, Tier};
 use super::undo::Undo;
 use super::{MountError, Volatile, accept_missing};
-use crate::sys::{host, mountinfo, mounting};
+use crate::sys::{beneath, host, mountinfo, mounting};
+
+/// Attributes of a layer's root that are not its own: overlayfs's, and the label that the host gives.
+const HOSTS: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security.selinux"];
 
 /// The directories of one overlay that writes.
 #[derive(Debug, Clone, Copy)]
@@ -81,11 +84,7 @@ impl Upper<'_> {
     /// upper directory, so that is made like the root of the topmost layer.
     pub(super) fn make(&self, top: &Path, undo: &mut Undo) -> Result<(), MountError> {
         if undo.directory(self.upper, 0o700)? {
-            let like = fs::metadata(top).map_err(MountError::step("look at", top))?;
-            // The owner first: changing it clears set-user-ID and set-group-ID bits.
-            chown(self.upper, Some(like.uid()), Some(like.gid()))
-                .and_then(|()| fs::set_permissions(self.upper, Permissions::from_mode(like.mode() & 0o7777)))
-                .map_err(MountError::step("give owner and mode to", self.upper))?;
+            give_likeness(top, self.upper).map_err(MountError::step("give owner, mode and times to", self.upper))?;
         }
         if undo.directory(self.work, 0o700)? {
             undo.expect_directory(self.work.join("work"));
@@ -121,6 +120,21 @@ impl Upper<'_> {
     fn boot_file(&self) -> PathBuf {
         self.work.with_file_name("volatile-boot")
     }
+}
+
+/// Makes a directory look like another; the marks that overlayfs reads are no part of that.
+fn give_likeness(like: &Path, to: &Path) -> io::Result<()> {
+    let (like, to) = (beneath::directory(like)?, beneath::directory(to)?);
+    let look = beneath::look_at(&like)?;
+    // The owner first: changing it clears set-user-ID and set-group-ID bits.
+    beneath::set_owner(&to, look.uid, look.gid)?;
+    beneath::set_mode(&to, look.mode)?;
+    for name in beneath::xattrs(&like)?.iter().filter(|name| !HOSTS.iter().any(|prefix| name.starts_with(prefix))) {
+        if let Some(value) = beneath::xattr(&like, name)? {
+            beneath::set_xattr(&to, name, &value)?;
+        }
+    }
+    beneath::set_times(&to, look.modified)
 }
 
 /// Where an overlay with this upper directory is mounted, as far as mountinfo names it: newer kernels
