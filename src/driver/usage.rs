@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use super::walk::{Step, Walk};
+use crate::sys::mounting;
 use crate::sys::walk::{Dir, Kind};
 
 /// What a tree holds; the directory at its top is not counted.
@@ -16,6 +18,14 @@ pub struct Usage {
     pub disk: u64,
     /// How many names there are.
     pub entries: u64,
+}
+
+/// As [`usage`], of the directory at a path.
+///
+/// # Errors
+/// As there; it is not there.
+pub fn usage_at(path: &Path) -> io::Result<Usage> {
+    usage(mounting::open(path)?.as_fd())
 }
 
 /// Looks through the tree below a directory, which others may be changing: what vanishes is not

@@ -1,18 +1,33 @@
 //! What a runtime is given of a container, and what a container has written.
 
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::view::View;
 use super::{Engine, Error, Result};
-use crate::driver::mounts::{Part, open_directory};
+use crate::driver::deadline::within;
+use crate::driver::mounts::Part;
 use crate::driver::{run_files, usage};
 use crate::model::bundle::{Bundle, runtime_spec};
+use crate::model::container::HOST_SHM;
 use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
+use crate::model::keys::text;
 use crate::model::record::{Doc, Serial};
 use crate::model::user::Accounts;
 use crate::store::Query;
+
+/// How long the directory that a user gave for a rootfs may take to answer.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The accounts of a rootfs, as far as it is mounted and answers.
+fn accounts(rootfs: &str) -> (Option<String>, Option<String>) {
+    let rootfs = PathBuf::from(rootfs);
+    let account = |rootfs: &Path, name| run_files::of_rootfs(rootfs, name);
+    let read = within(DEADLINE, move || (account(&rootfs, "etc/passwd"), account(&rootfs, "etc/group")));
+    read.unwrap_or_default()
+}
 
 impl Engine {
     /// The OCI runtime's spec of a container, as its directory serves it.
@@ -32,14 +47,13 @@ impl Engine {
         };
         let path = |part| outside.mounts.path(id, part).to_string_lossy().into_owned();
         let (rootfs, shm, run) = (path(Part::Rootfs), path(Part::Shm), outside.files.path(id));
-        let account = |name| run_files::of_rootfs(rootfs.as_ref(), name);
-        let (passwd, group) = (account("etc/passwd"), account("etc/group"));
+        let (passwd, group) = accounts(&rootfs);
         Ok(runtime_spec(&Bundle {
             config: &config,
             image: image.as_ref(),
             rootfs: &rootfs,
             accounts: Accounts { passwd: passwd.as_deref(), group: group.as_deref() },
-            shm: head.shm.then_some(shm.as_str()),
+            shm: if head.shm { Some(&shm) } else { text(&config, "ShmDir").filter(|dir| *dir == HOST_SHM) },
             run: &run.to_string_lossy(),
             rootless: outside.mounts.userxattr(),
         })?)
@@ -52,12 +66,11 @@ impl Engine {
     pub fn size_rw(&self, view: &View, ctr: Serial) -> Result<u64> {
         let id = view.snapshot().ctr(ctr)?.id();
         let upper = self.outside()?.dirs.upper(id).join("upper");
-        let used = match open_directory(&upper) {
-            Ok(upper) => usage::usage(upper.as_fd()).map(|usage| usage.bytes),
+        match usage::usage_at(&upper) {
+            Ok(usage) => Ok(usage.bytes),
             // It is made when the container is mounted first.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        };
-        used.map_err(Error::outside)
+            Err(error) => Err(Error::outside(error)),
+        }
     }
 }

@@ -19,6 +19,8 @@ pub const DEPENDENCIES: &str = "Dependencies";
 const SHM_SIZE: i64 = 64 << 20;
 /// The cgroup parent unless the config says otherwise (libpod's default).
 const CGROUP_PARENT: &str = "/libpod_parent";
+/// The `ShmDir` of a container that is given the host's shared memory.
+pub const HOST_SHM: &str = "/dev/shm";
 /// Keys of a state that ctrfs derives itself.
 const MOUNTED: &str = "mounted";
 const MOUNT_POINT: &str = "mountPoint";
@@ -276,7 +278,7 @@ pub fn reset_state(state: &Map<String, Value>) -> Map<String, Value> {
 pub fn derive_from_config(head: &mut CtrHead, config: &Map<String, Value>) {
     head.image = text(config, IMAGE_NAME).or(text(config, IMAGE_ID)).map(str::to_owned);
     // Who is given the host's has none of its own (CRI-O's SetupShm).
-    head.shm = !is_set(config, "NoShm") && text(config, "ShmDir") != Some("/dev/shm");
+    head.shm = !is_set(config, "NoShm") && text(config, "ShmDir") != Some(HOST_SHM);
     head.created = text(config, "createdTime").map(str::to_owned);
 }
 

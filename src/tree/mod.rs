@@ -288,7 +288,7 @@ impl Tree {
         self.engine.view().is_ok_and(|view| is_ctr(&view) && mounted(view))
     }
 
-    /// Whether reading an entry takes long, and is for a thread of its own.
+    /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.
     pub fn measures(&self, number: Ino) -> bool {
         let is_own_layer = || {
             let node = self.engine.view().and_then(|view| self.node(&view, number));
@@ -296,7 +296,7 @@ impl Tree {
         };
         match ino::split(number) {
             (0, _) => false,
-            (_, plan::SIZE_RW_SLOT) => true,
+            (_, plan::SIZE_RW_SLOT | plan::BUNDLE_SLOT) => true,
             // Another kind of object has something else in this slot.
             (_, plan::LAYER_SIZE_SLOT) => is_own_layer(),
             _ => false,

@@ -193,6 +193,8 @@ const LAYER: Dir = Dir::Object(Kind::Layer);
 
 /// The slot of a container's `mounted`.
 pub(super) const MOUNTED_SLOT: u8 = 29;
+/// The slot of a container's `config.json`.
+pub(super) const BUNDLE_SLOT: u8 = 30;
 /// The slot of a container's `size-rw`.
 pub(super) const SIZE_RW_SLOT: u8 = 33;
 /// The slot of a layer's `size`, which is measured where the layer is a container's own.
@@ -245,7 +247,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 27, "pod", Shape::PodLink, Access::Link, Source::Made),
     entry(CTR, 28, "image", Shape::ImageLink, Access::Link, Source::Config),
     entry(CTR, MOUNTED_SLOT, "mounted", Shape::Mounted, Access::Plain, Source::State),
-    entry(CTR, 30, "config.json", Shape::Bundle, Access::Secret, Source::Documents),
+    entry(CTR, BUNDLE_SLOT, "config.json", Shape::Bundle, Access::Secret, Source::Documents),
     entry(CTR, 31, "rootfs", Shape::Mount(Part::Rootfs), Access::Mountpoint, Source::Made),
     entry(CTR, 32, "shm", Shape::Mount(Part::Shm), Access::Mountpoint, Source::Made),
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),

@@ -14,11 +14,8 @@ mod documents;
 mod driver_mounts;
 mod errnos;
 mod exporting;
-<<<<<<< HEAD
-mod images;
-=======
 mod fidelity;
->>>>>>> fidelity
+mod images;
 mod importing;
 mod manual;
 mod model;
