@@ -79,7 +79,14 @@ pub struct Given {
 impl Engine {
     /// An engine on an open store, without the checks of [`Engine::boot`].
     pub fn new(store: Store, world: World) -> Engine {
-        Engine { store: Arc::new(store), world, connection: 0, outside: None, busy: Mutex::default() }
+        Engine {
+            store: Arc::new(store),
+            world,
+            connection: 0,
+            outside: None,
+            busy: Mutex::default(),
+            taking: Mutex::default(),
+        }
     }
 
     /// The store's UUID.

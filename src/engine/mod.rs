@@ -131,6 +131,8 @@ pub struct Engine {
     outside: Option<Arc<Outside>>,
     /// Containers that are being mounted, unmounted or removed.
     busy: Mutex<HashSet<Serial>>,
+    /// Held by whoever takes mounts away.
+    taking: Mutex<()>,
 }
 
 impl Engine {

@@ -32,6 +32,8 @@ pub use crate::driver::mounts::Part;
 
 /// How long a path that a user chose may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long the end of an overlay may take: it writes its whole filesystem to a disk that may be busy.
+const LAST_SYNC: Duration = Duration::from_secs(30);
 /// How long a removal waits for other work on its container. Whoever works may in turn wait for a lock of
 /// a directory that the removal's caller holds.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -304,6 +306,8 @@ impl Engine {
     /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
     fn take_mounts(&self, id: Id) -> Result<()> {
         let outside = self.outside()?;
+        // Whoever holds it waits for no lock of a directory, so a removal may wait for it.
+        let _one = self.taking.lock();
         let mut errors = self.hide(outside, id);
         match outside.mounts.take(id) {
             Ok(taken) => end_later(taken),
@@ -354,7 +358,7 @@ fn mounted_once_free(
     let since = Instant::now();
     loop {
         match mount() {
-            Err(MountError::InUse { mounted_at: None, .. }) if since.elapsed() < DEADLINE => {
+            Err(MountError::InUse { mounted_at: None, .. }) if since.elapsed() < LAST_SYNC => {
                 thread::sleep(Duration::from_millis(5));
             }
             result => return result,

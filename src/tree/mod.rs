@@ -284,8 +284,9 @@ impl Tree {
                 Ok(Ok(plan::Dir::Objects(Kind::Ctr)))
             )
         };
-        let mounted = |view: View| view.find(Kind::Ctr, name).is_ok_and(|found| self.engine.has_mounts(found.id));
-        self.engine.view().is_ok_and(|view| is_ctr(&view) && mounted(view))
+        // A server that died may have removed it and not unmounted it.
+        let mounted = Id::parse(name).is_some_and(|id| self.engine.has_mounts(id));
+        mounted && self.engine.view().is_ok_and(|view| is_ctr(&view))
     }
 
     /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.

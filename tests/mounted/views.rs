@@ -247,7 +247,9 @@ fn what_is_lost_comes_back() {
 fn what_a_runtime_mounted_is_taken_away_too() {
     let host = Host::new();
     let [one, other, none] = ["one", "other", "none"].map(|name| host.scratch.path().join(name));
-    [&one, &other, &none].map(|path| fs::create_dir(path).unwrap());
+    for path in [&one, &other, &none] {
+        fs::create_dir(path).unwrap();
+    }
     let mounts =
         [&one, &none, Path::new("/no/such/path"), &other].map(|path| format!("\"{}\"", path.display())).join(",");
     for by_rmdir in [false, true] {
