@@ -354,8 +354,11 @@ fn the_check_names_whatever_is_wrong_with_images() {
     }
 }
 
+/// A row of a stack.
+type Part = (&'static str, fn(&Serials) -> u64);
+
 /// The rows of a stack, each of which may be damaged.
-const ROWS_OF: [(&str, fn(&Serials) -> u64); 8] = [
+const PARTS: [Part; 8] = [
     ("image", |s| s.image),
     ("bottom layer", |s| s.bottom),
     ("top layer", |s| s.top),
@@ -373,7 +376,7 @@ fn a_damaged_row_goes_with_its_object() {
     let Stack { tree, base, upon, ctr } = &stack;
     let database = tree.store.join("ctrfs.redb");
     let sound = fs::read(&database).unwrap();
-    for (what, row) in ROWS_OF {
+    for (what, row) in PARTS {
         fs::write(&database, &sound).unwrap();
         for layer in upon.layers() {
             fs::create_dir_all(tree.store.join("layers").join(layer).join("fs")).unwrap();

@@ -134,7 +134,7 @@ fn names_and_prefixes_lead_there_unlisted() {
 
     for op in ["image", "layer"] {
         assert_eq!(errno(fs::create_dir(tree.path(op).join("new"))), Errno::EPERM);
-        assert_eq!(errno(fs::remove_dir(tree.path(op).join(&"0".repeat(64)))), Errno::ENOENT);
+        assert_eq!(errno(fs::remove_dir(tree.path(op).join("0".repeat(64)))), Errno::ENOENT);
     }
     assert_eq!(errno(fs::rename(tree.path("image/upon"), tree.path("image/other"))), Errno::EPERM);
     assert_eq!(errno(fs::remove_file(tree.path("image").join(&id[..12]))), Errno::EPERM, "a prefix is not exact");
@@ -160,7 +160,8 @@ fn what_changed_says_so() {
         at(&upon.id(), "size"),
     ];
     let look = || watched.iter().map(|path| time(path)).collect::<Vec<SystemTime>>();
-    let changes: [(&str, &dyn Fn(), &[usize]); 5] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(), &'a [usize]);
+    let changes: [Change<'_>; 5] = [
         ("ln", &|| std::os::unix::fs::symlink("upon", tree.path("image-name/localhost/two:1")).unwrap(), &[1, 4]),
         ("rm", &|| fs::remove_file(tree.path("image-name/localhost/two:1")).unwrap(), &[1, 4]),
         (
