@@ -57,11 +57,12 @@ fn init_makes_a_store_in_a_directory_of_its_own() {
     assert!(refusal(&init(&full.join("thesis"))).contains("Not a directory"));
 }
 
-/// Every file of a directory with its bytes and its time.
+/// Every entry of a directory with its time, files with their bytes.
 fn contents(dir: &Path) -> BTreeMap<String, (Vec<u8>, i64, i64)> {
     let file = |entry: fs::DirEntry| {
         let meta = entry.metadata().unwrap();
-        (entry.file_name().into_string().unwrap(), (fs::read(entry.path()).unwrap(), meta.mtime(), meta.mtime_nsec()))
+        let bytes = if meta.is_dir() { Vec::new() } else { fs::read(entry.path()).unwrap() };
+        (entry.file_name().into_string().unwrap(), (bytes, meta.mtime(), meta.mtime_nsec()))
     };
     fs::read_dir(dir).unwrap().map(|entry| file(entry.unwrap())).collect()
 }
@@ -254,7 +255,7 @@ fn root_only_one_mounted_needs_no_choice() {
     one.make("first");
     let script = r#"
         for at in $(awk '$9 == "fuse.ctrfs" || $8 == "fuse.ctrfs" || $10 == "fuse.ctrfs" { print $5 }' /proc/self/mountinfo); do
-            case $at in "$ONE" | "$TWO") ;; *) umount -l "$at" ;; esac
+            case $at in "$ONE" | "$TWO") ;; *) umount -l "$(printf "$at")" ;; esac
         done
         "$CTRFS" ps 2>&1; echo "$?"
         umount -l "$TWO"; "$CTRFS" ps; echo "$?"
