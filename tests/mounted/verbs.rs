@@ -255,7 +255,7 @@ fn root_only_one_mounted_needs_no_choice() {
     one.make("first");
     let script = r#"
         for at in $(awk '$9 == "fuse.ctrfs" || $8 == "fuse.ctrfs" || $10 == "fuse.ctrfs" { print $5 }' /proc/self/mountinfo); do
-            case $at in "$ONE" | "$TWO") ;; *) umount -l "$at" ;; esac
+            case $at in "$ONE" | "$TWO") ;; *) umount -l "$(printf "$at")" ;; esac
         done
         "$CTRFS" ps 2>&1; echo "$?"
         umount -l "$TWO"; "$CTRFS" ps; echo "$?"
