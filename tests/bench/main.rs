@@ -1,11 +1,13 @@
 //! What ctrfs costs, measured beside what it stands in for, in one run: reading beside a tmpfs with the
-//! same files, writing beside `pwrite` and `fdatasync` of one page where the store lies.
+//! same files, writing beside `pwrite` and `fdatasync` of one page where the store lies, importing beside
+//! skopeo and podman, mounting beside the bare system calls.
 //!
 //! Prints a Markdown table. Every figure is the median of several runs, those of the two sides in turns.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod images;
 mod machine;
 mod measure;
 mod opening;
@@ -25,6 +27,10 @@ fn main() {
         return;
     }
     let begun = Instant::now();
+    if std::env::var_os("CTRFS_BENCH_IMAGES").is_some() {
+        images::measure(&mut Report::begin());
+        return;
+    }
     let mut tree = Mounted::new();
     println!("{}\n", machine::in_words(&tree.store));
     println!("{CONTAINERS} containers, seed {SEED}.\n");
@@ -35,5 +41,6 @@ fn main() {
     opening::measure(&mut report, &tree, &population);
     writing::measure(&mut report, &tree, &population);
     opening::measure_memory(&mut report, &tree);
+    images::measure(&mut report);
     println!("\nIt took {:.0} seconds.", begun.elapsed().as_secs_f64());
 }

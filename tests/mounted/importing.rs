@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ctrfs::driver::hash::{chain, digest};
 use ctrfs::driver::image::{ImageError, Imported, Options, Outcome, Platform, Source, Step, Watch, import, open};
 use ctrfs::driver::unpack::Limits;
+use ctrfs::driver::usage::usage;
 use ctrfs::model::digest::Digest;
 use ctrfs::model::id::Id;
 use ctrfs::sys::walk::Dir;
@@ -94,8 +96,11 @@ impl Place {
         let imported = import(image, &staging, |id| self.layers.get(&id).cloned(), &options, watch)?;
         let mut new = Vec::new();
         for (id, layer) in ids(&imported).into_iter().zip(&imported.layers) {
-            if layer.new.is_some() {
-                self.layers.insert(id, staging.join(id.to_string()).join("fs"));
+            if let Some(told) = layer.new {
+                let tree = staging.join(id.to_string()).join("fs");
+                let held = usage(fs::File::open(&tree).unwrap().as_fd()).unwrap();
+                assert_eq!((told.size, told.entries), (held.bytes, held.entries), "what is told of a layer");
+                self.layers.insert(id, tree);
                 new.push(id.to_string());
             }
         }

@@ -61,7 +61,7 @@ pub struct Figures {
     pub size: u64,
     /// Bytes that it takes on the disk.
     pub disk: u64,
-    /// Entries.
+    /// Names in its tree, without the root.
     pub entries: u64,
 }
 

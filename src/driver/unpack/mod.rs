@@ -124,7 +124,7 @@ pub struct Unpacked {
     pub size: u64,
     /// Bytes that it takes on the disk.
     pub disk: u64,
-    /// Entries of the stream.
+    /// Names in the tree, whiteouts and directories that the stream does not list among them.
     pub entries: u64,
     /// What was left out.
     pub skipped: Skipped,

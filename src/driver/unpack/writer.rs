@@ -80,6 +80,8 @@ pub(super) struct Writer<'a> {
     /// All directories, by paths without symbolic links.
     closed: BTreeMap<Vec<u8>, Closed>,
     tally: Tally,
+    /// Entries of the stream so far.
+    read: u64,
     /// Bytes of extended attributes and of the keys of `closed`, so far.
     kept: u64,
     /// Bytes that the filesystem had free, less those written since.
@@ -99,6 +101,7 @@ impl<'a> Writer<'a> {
             open: HashMap::new(),
             closed: BTreeMap::from([(Vec::new(), Closed { attributes, opaque: false })]),
             tally: Tally::default(),
+            read: 0,
             kept: 0,
         })
     }
@@ -112,8 +115,8 @@ impl<'a> Writer<'a> {
     }
 
     fn put<R: BufRead>(&mut self, entry: &mut Entry, archive: &mut Archive<R>) -> Result<(), Fault> {
-        self.tally.entries += 1;
-        at_most("too many entries", self.tally.entries, self.options.limits.entries)?;
+        self.read += 1;
+        at_most("too many entries", self.read, self.options.limits.entries)?;
         let path = clean(&entry.path, &self.options.limits)?;
         let (above, name) = split(&path);
         match asks(&path)? {
@@ -153,7 +156,11 @@ impl<'a> Writer<'a> {
     fn white_out(&mut self, above: &[u8], hidden: &[u8]) -> Result<(), Problem> {
         let Some(dir) = self.directory(above, Missing::MakeUnlessHidden)? else { return Ok(()) };
         match beneath::look(&dir.fd, hidden).map_err(step("look at what is hidden"))? {
-            None => beneath::make_whiteout(&dir.fd, hidden).map_err(step("make the whiteout")),
+            None => {
+                beneath::make_whiteout(&dir.fd, hidden).map_err(step("make the whiteout"))?;
+                self.tally.entries += 1;
+                Ok(())
+            }
             Some(look) => {
                 if look.kind == Kind::Directory {
                     self.closed.entry(join(&dir.path, hidden)).or_default().opaque = true;
@@ -284,13 +291,16 @@ impl<'a> Writer<'a> {
         what: &'static str,
         make: impl Fn() -> io::Result<T>,
     ) -> Result<T, Problem> {
-        match make() {
+        let made = match make() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.vacate(dir, name)?;
-                make().map_err(step(what))
+                make()
             }
-            done => done.map_err(step(what)),
-        }
+            done => done,
+        };
+        let made = made.map_err(step(what))?;
+        self.tally.entries += 1;
+        Ok(made)
     }
 
     /// Removes what is at a name, and forgets what was known of it.
@@ -298,6 +308,7 @@ impl<'a> Writer<'a> {
         let freed = beneath::remove_tree(&dir.fd, name).map_err(step("replace what is there"))?;
         self.tally.size -= freed.size;
         self.tally.disk -= freed.disk;
+        self.tally.entries -= freed.entries;
         self.open.clear();
         let path = join(&dir.path, name);
         if self.closed.remove(&path).is_some() {
@@ -360,6 +371,7 @@ impl<'a> Writer<'a> {
         let path = join(&dir.path, name);
         self.keep(path.len())?;
         beneath::make_directory(&dir.fd, name).map_err(step("make the directory"))?;
+        self.tally.entries += 1;
         let fd = beneath::entry(&dir.fd, name).map_err(step("open the directory"))?;
         self.closed.insert(path.clone(), closed);
         Ok(Directory { fd, path })
@@ -376,7 +388,9 @@ impl<'a> Writer<'a> {
             self.vacate(&root, PLINKS).map_err(|problem| entry(PLINKS, problem))?;
         }
         for (path, closed) in self.closed.iter().rev() {
-            self.tally.disk += self.close(path, closed).map_err(|problem| entry(path, problem))?;
+            let disk = self.close(path, closed).map_err(|problem| entry(path, problem))?;
+            // The root is counted neither as an entry nor by what it takes.
+            self.tally.disk += if path.is_empty() { 0 } else { disk };
         }
         Ok(self.tally)
     }

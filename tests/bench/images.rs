@@ -1,0 +1,205 @@
+//! Images and mounts: importing beside skopeo and podman, mounting beside the bare system calls.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::mkdir;
+
+use crate::measure::{Report, in_turns, median, once, per_call};
+use crate::support::{CTRFS, Mounted, Scratch, succeed, wait_until};
+
+/// Entries of the image that is imported.
+const ENTRIES: usize = 25_000;
+const IMPORTS: usize = 3;
+const RUNS: usize = 9;
+const MOUNTS: usize = 50;
+const CREATIONS: usize = 50;
+/// Layers of the image that is mounted.
+const LAYERS: usize = 5;
+
+pub(crate) fn measure(report: &mut Report) {
+    match missing() {
+        Some(why) => eprintln!("bench: importing and mounting are left out: {why}"),
+        None => {
+            importing(report);
+            mounting(report);
+        }
+    }
+}
+
+/// Why this cannot be measured here.
+fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() || !fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295") {
+        return Some("only the host's root mounts what they are measured on".to_owned());
+    }
+    ["umoci", "mkfs.ext4"].into_iter().find(|tool| !is_there(tool)).map(|tool| format!("{tool} is not there"))
+}
+
+fn is_there(tool: &str) -> bool {
+    sh(Path::new("/"), &format!("PATH=$PATH:/usr/sbin:/sbin; command -v {tool} || :")).contains(tool)
+}
+
+fn sh(dir: &Path, script: &str) -> String {
+    let output = succeed(Command::new("sh").args(["-euc", script]).current_dir(dir));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An ext4 with a journal, in memory: without one, or with one that another has, how fast inodes are
+/// found depends on what was removed in the last minutes.
+struct Disk {
+    file: Scratch,
+}
+
+impl Disk {
+    fn new() -> Disk {
+        let file = Scratch::new();
+        let make = "
+            file=$(mktemp -p /dev/shm ctrfs-bench-XXXXXX); truncate -s 6G $file
+            PATH=$PATH:/usr/sbin:/sbin; mkfs.ext4 -q -O has_journal $file; mount -o loop $file .; rm $file";
+        sh(file.path(), make);
+        Disk { file }
+    }
+
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(self.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// A layout with an image of this machine's own files, `lay:a`.
+fn image(dir: &Path) {
+    let make = format!(
+        "cd /; find usr/share usr/lib usr/bin -xdev \\( -type f -size -512k -o -type l -o -type d \\) 2>/dev/null |
+            head -n {ENTRIES} | tar -c --format=posix --no-recursion --files-from=- 2>/dev/null > {dir}/layer.tar
+         cd {dir}; umoci init --layout lay; umoci new --image lay:a; umoci raw add-layer --image lay:a layer.tar
+         rm layer.tar; sync",
+        dir = dir.display()
+    );
+    sh(dir, &make);
+}
+
+fn importing(report: &mut Report) {
+    let (disk, images) = (Disk::new(), Scratch::new());
+    image(images.path());
+    let scratch = Scratch::new();
+    let (store, at) = (disk.path().join("store"), scratch.path().join("mnt"));
+    let tree = Mounted::within(scratch, store, at, "");
+    let source = format!("oci:{}/lay:a", images.path().display());
+    let clean = |dir: &Path| fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    let ours = || {
+        sh(disk.path(), "sync");
+        let seconds = once(|| {
+            succeed(Command::new(CTRFS).args(["image", "import", "-q", &source, "a"]).env("CTRFS_AT", &tree.at));
+        });
+        succeed(Command::new(CTRFS).args(["image", "rm", "a"]).env("CTRFS_AT", &tree.at));
+        wait_until("the image is gone", || clean(&tree.store.join("trash")));
+        seconds
+    };
+    let prepare = format!(
+        "options='--root {0}/cs --runroot {0}/run --storage-driver overlay'; store='[overlay@{0}/cs+{0}/run]'",
+        disk.path().display()
+    );
+    let theirs = |script: &str| {
+        let seconds = once(|| drop(sh(images.path(), &format!("{prepare}; {script}"))));
+        sh(images.path(), &format!("{prepare}; podman $options rmi -af >/dev/null; sync"));
+        seconds
+    };
+    let copy = "skopeo --insecure-policy copy -q oci:lay:a containers-storage:${store}localhost/a:1";
+    let load = "podman $options load -q -i archive.tar >/dev/null";
+    if is_there("skopeo") && is_there("podman") {
+        let medians = in_turns(IMPORTS, ours, || theirs(copy));
+        report.seconds(
+            "`ctrfs image import` of 25,000 entries (gzip), synced",
+            medians,
+            "`skopeo copy` to containers-storage, not synced",
+            "0.67",
+        );
+        sh(images.path(), "skopeo copy -q oci:lay:a oci-archive:archive.tar:localhost/a:1");
+        let loads = median((0..IMPORTS).map(|_| theirs(load)).collect());
+        report.seconds("the same", (medians.0, loads), "`podman load`, not synced", "0.67");
+    } else {
+        eprintln!("bench: skopeo or podman is not there, so nothing stands beside the import");
+        let seconds = median((0..IMPORTS).map(|_| ours()).collect());
+        report.seconds("`ctrfs image import` of 25,000 entries (gzip), synced", (seconds, seconds), "itself", "");
+    }
+}
+
+fn mounting(report: &mut Report) {
+    let (tree, images) = (Mounted::new(), Scratch::new());
+    let make = "
+        umoci init --layout lay; umoci new --image lay:a; mkdir d
+        for n in $(seq COUNT); do echo $n > d/$n; tar -cf d.tar d; umoci raw add-layer --image lay:a d.tar; done";
+    sh(images.path(), &make.replace("COUNT", &LAYERS.to_string()));
+    let source = format!("oci:{}/lay:a", images.path().display());
+    succeed(Command::new(CTRFS).args(["image", "import", "-q", &source, "a"]).env("CTRFS_AT", &tree.at));
+    creating(report, &tree);
+
+    tree.echo(r#"{"name": "one", "image": "a"}"#, "create/ctr").unwrap();
+    let mounted = tree.path(&format!("ctr/{}/mounted", tree.id("one")));
+    let write = |word: &[u8]| {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(&mounted).unwrap();
+        file.write_all(word).unwrap();
+    };
+    let ours = || {
+        per_call(MOUNTS, |_| {
+            write(b"1\n");
+            write(b"0\n");
+        })
+    };
+    let bare = Bare::new(&tree);
+    let medians = in_turns(RUNS, ours, || per_call(MOUNTS, |_| bare.mount_and_unmount()));
+    report.seconds("`echo 1 > mounted`, then `echo 0`", medians, "mount(2), umount2(2) of the same", "2 at most");
+}
+
+fn creating(report: &mut Report, tree: &Mounted) {
+    let directory = tree.path("ctr");
+    let create = |image: &str| {
+        let seconds = per_call(CREATIONS, |number| {
+            tree.echo(&format!("{{\"name\": \"made-{number}\"{image}}}"), "create/ctr").unwrap();
+        });
+        (0..CREATIONS).for_each(|number| fs::remove_dir(directory.join(tree.id(&format!("made-{number}")))).unwrap());
+        seconds
+    };
+    let medians = in_turns(RUNS, || create(", \"image\": \"a\""), || create(""));
+    report.seconds("one document with an image to `create/ctr`", medians, "without", "");
+}
+
+/// The same overlay and tmpfs, by hand.
+struct Bare {
+    options: String,
+    rootfs: PathBuf,
+    shm: PathBuf,
+}
+
+impl Bare {
+    fn new(tree: &Mounted) -> Bare {
+        let dir = tree.store.with_file_name("bare");
+        let [upper, work, rootfs, shm] = ["upper", "work", "rootfs", "shm"].map(|name| dir.join(name));
+        for path in [&dir, &upper, &work, &rootfs, &shm] {
+            mkdir(path, Mode::S_IRWXU).unwrap();
+        }
+        let layers = fs::read_dir(tree.store.join("layers")).unwrap();
+        let lowers: Vec<String> = layers.map(|layer| layer.unwrap().path().join("fs").display().to_string()).collect();
+        assert_eq!(lowers.len(), LAYERS);
+        let options = format!("lowerdir={},upperdir={},workdir={}", lowers.join(":"), upper.display(), work.display());
+        Bare { options, rootfs, shm }
+    }
+
+    fn mount_and_unmount(&self) {
+        let none = MsFlags::empty();
+        mount(Some("overlay"), &self.rootfs, Some("overlay"), none, Some(&self.options[..])).unwrap();
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("shm"), &self.shm, Some("tmpfs"), flags, Some("mode=1777,size=65536000")).unwrap();
+        umount2(&self.shm, MntFlags::MNT_DETACH).unwrap();
+        umount2(&self.rootfs, MntFlags::MNT_DETACH).unwrap();
+    }
+}
