@@ -69,7 +69,9 @@ fn name_image(update: &Update<'_>, asked: &str, has: Rootfs, config: &mut Map<St
         return if image == found.serial { Ok(()) } else { Err(Refusal::FixedKey { key: IMAGE }.into()) };
     }
     if text(config, IMAGE_ID).is_some_and(|other| other != id) {
-        return Err(Refusal::BadKey { key: IMAGE.to_owned(), rule: "the image of rootfsImageID, or stands alone" }.into());
+        return Err(
+            Refusal::BadKey { key: IMAGE.to_owned(), rule: "the image of rootfsImageID, or stands alone" }.into()
+        );
     }
     let names = update.tags_of(found.serial)?;
     let whole = ImageName::parse(asked).map(|name| name.to_string());

@@ -540,7 +540,7 @@ fn ten_thousand_containers_are_made_and_listed() {
     let table = tree.read("table/ctr");
     let rows: Vec<&str> = table.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
     assert!(rows.iter().eq(ids.iter().rev()), "the table has all, newest first");
-    assert_eq!(tree.read("check"), "ok: 10000 containers, 0 pods\n");
+    assert_eq!(tree.read("check"), "ok: 10000 containers, 0 pods, 0 images, 0 layers\n");
     assert_eq!(tree.id("c9999"), ids[9999]);
 }
 

@@ -413,7 +413,9 @@ fn what_is_not_the_users_to_do_is_eperm() {
     let [image, imaged] = make_imaged(&tree);
     fs::create_dir(tree.path("pod/shop/containers/db")).unwrap();
     for change in [r#"{"image":"","rootfsImageID":""}"#, r#"{"rootfsImageID":null}"#] {
-        refused(&tree, "write", Errno::EPERM, "\"image\" is fixed", || append(&tree, "ctr/imaged/config", change));
+        refused(&tree, "write", Errno::EPERM, "\"rootfsImageID\" is fixed", || {
+            append(&tree, "ctr/imaged/config", change)
+        });
     }
     let db = tree.id("db");
     refused(&tree, "write", Errno::EPERM, "\"id\" is fixed", || append(&tree, "ctr/web/config", r#"{"id":"x"}"#));
@@ -621,7 +623,7 @@ fn a_full_disk_is_enospc_and_room_again_is_room() {
     tree.echo("running", "ctr/kept/status").unwrap();
     tree.unmount();
     let check = succeed(Command::new(crate::support::CTRFS).arg("check").arg(&tree.store));
-    assert_eq!(text(&check), format!("ok: {} containers, 0 pods\n", full + 2));
+    assert_eq!(text(&check), format!("ok: {} containers, 0 pods, 0 images, 0 layers\n", full + 2));
     drop(disk);
     fs::remove_dir(&tree.store).unwrap();
     fs::rename(tree.at.with_file_name("moved"), &tree.store).unwrap();

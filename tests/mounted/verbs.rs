@@ -214,11 +214,11 @@ fn check_answers_mounted_and_not_and_leaves_the_files_alone() {
     make_pod(&tree, "shop");
     create(&tree, r#"{"name":"db","pod":"shop"}{"name":"web","pod":"shop","netNsCtr":"db"}"#);
     let check = || stdout(&Command::new(CTRFS).arg("check").arg(&tree.store).output().unwrap());
-    assert_eq!(check(), "ok: 2 containers, 1 pods\n");
+    assert_eq!(check(), "ok: 2 containers, 1 pods, 0 images, 0 layers\n");
     assert_eq!(tree.read("check"), check());
     tree.unmount();
     let before = contents(&tree.store);
-    assert_eq!(check(), "ok: 2 containers, 1 pods\n");
+    assert_eq!(check(), "ok: 2 containers, 1 pods, 0 images, 0 layers\n");
     let after = contents(&tree.store);
     assert!(after == before, "checking makes and writes nothing");
     let scratch = Scratch::new();

@@ -39,8 +39,7 @@ fn image_names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Resu
         }
     }
     for (path, dir) in &dirs {
-        if !matches!(rows.get(dir), Some(Some(Row::TagDir { path: own, .. })) if own == path)
-            && !is_damaged(rows, *dir)
+        if !matches!(rows.get(dir), Some(Some(Row::TagDir { path: own, .. })) if own == path) && !is_damaged(rows, *dir)
         {
             found.push(format!("image-name/{path}: row {dir} is not this directory's"));
         }
@@ -69,9 +68,7 @@ fn held(
     let held = table_pairs(&state.table(HELD)?)?;
     for ((image, position), place) in places {
         match rows.get(place) {
-            Some(Some(Row::Place { image: i, layer, position: p, .. }))
-                if (i, u64::from(*p)) == (image, *position) =>
-            {
+            Some(Some(Row::Place { image: i, layer, position: p, .. })) if (i, u64::from(*p)) == (image, *position) => {
                 if held.get(&(*layer, *image)) != Some(place) {
                     found.push(format!("places {image} {position}: not in held"));
                 }
@@ -120,7 +117,12 @@ fn images(rows: &Rows, places: &BTreeMap<(Serial, Serial), Serial>, found: &mut 
             (below, size) = (Some(*layer), size.map(|size| size + head.size));
         }
         if size.is_some_and(|size| size != image.size) {
-            found.push(format!("image/{}: its layers hold {} bytes, not {}", image.id(), size.unwrap_or(0), image.size));
+            found.push(format!(
+                "image/{}: its layers hold {} bytes, not {}",
+                image.id(),
+                size.unwrap_or(0),
+                image.size
+            ));
         }
     }
 }
