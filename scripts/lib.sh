@@ -1,7 +1,7 @@
 # Shared by the scripts; to be sourced with $root, the repository, set.
 # shellcheck shell=sh
 
-PATH=$HOME/.cargo/bin:$PATH
+PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 export PATH
 
 die() {
