@@ -74,7 +74,16 @@ fn a_reboot_resets_what_it_voids_and_keeps_the_rest() {
     let (document, rest) = said.split_once("\n\n").unwrap();
     assert_eq!(serde_json::from_str::<Value>(document).unwrap(), kept());
     let lines: Vec<&str> = rest.lines().collect();
-    let expected = ["", "configured", "7", "ok", "configured", "configured", "created", "ok: 3 containers, 1 pods"];
+    let expected = [
+        "",
+        "configured",
+        "7",
+        "ok",
+        "configured",
+        "configured",
+        "created",
+        "ok: 3 containers, 1 pods, 0 images, 0 layers",
+    ];
     assert_eq!(lines[0], "", "no pid");
     assert_eq!(lines[1..9], expected);
     assert_eq!(lines[9], lines[10], "the size is that of the state as it is now");
@@ -102,5 +111,5 @@ fn a_state_that_does_not_decode_is_left_and_named() {
     assert!(said.starts_with("configured\nconfigured\n"), "{said}");
     assert!(said.contains("{\"state\": \"run"), "its bytes are left: {said}");
     assert!(said.contains(&format!("ctr/{id}: ")), "check names it: {said}");
-    assert!(said.ends_with("ok\nok: 3 containers, 1 pods\n"), "{said}");
+    assert!(said.ends_with("ok\nok: 3 containers, 1 pods, 0 images, 0 layers\n"), "{said}");
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ctrfs::engine::SCHEMA;
+
 use crate::rows::{META, edit};
 use crate::support::{CTRFS, Mounted, Scratch, succeed, text};
 
@@ -25,9 +27,9 @@ fn a_newer_schema_is_refused() {
     set(7);
     let check = Command::new(CTRFS).arg("check").arg(&tree.store).output().unwrap();
     for said in [refused(&tree, ""), text(&check)] {
-        assert!(said.contains("schema 7") && said.contains("knows 1"), "{said}");
+        assert!(said.contains("schema 7") && said.contains(&format!("knows {SCHEMA}")), "{said}");
     }
-    set(1);
+    set(SCHEMA);
     tree.mount();
 }
 
