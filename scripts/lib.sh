@@ -22,6 +22,9 @@ need() {
     apt-get update -qq </dev/null
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages </dev/null >/dev/null
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || die "${pair%%:*} is not in the package ${pair#*:}"
+    done
 }
 
 # Rust 1.88 or later, and the C linker that it calls.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ctrfs::engine::SCHEMA;
+
 use crate::rows::{META, edit};
 use crate::support::{CTRFS, Mounted, Scratch, succeed, text};
 
@@ -22,12 +24,12 @@ fn a_newer_schema_is_refused() {
             txn.open_table(META).unwrap().insert("schema", number.to_le_bytes().as_slice()).unwrap();
         });
     };
-    set(3);
+    set(7);
     let check = Command::new(CTRFS).arg("check").arg(&tree.store).output().unwrap();
     for said in [refused(&tree, ""), text(&check)] {
-        assert!(said.contains("schema 3") && said.contains("knows 2"), "{said}");
+        assert!(said.contains("schema 7") && said.contains(&format!("knows {SCHEMA}")), "{said}");
     }
-    set(2);
+    set(SCHEMA);
     tree.mount();
 }
 

@@ -413,7 +413,9 @@ fn what_is_not_the_users_to_do_is_eperm() {
     let [image, imaged] = make_imaged(&tree);
     fs::create_dir(tree.path("pod/shop/containers/db")).unwrap();
     for change in [r#"{"image":"","rootfsImageID":""}"#, r#"{"rootfsImageID":null}"#] {
-        refused(&tree, "write", Errno::EPERM, "\"rootfsImageID\" is fixed", || append(&tree, "ctr/imaged/config", change));
+        refused(&tree, "write", Errno::EPERM, "\"rootfsImageID\" is fixed", || {
+            append(&tree, "ctr/imaged/config", change)
+        });
     }
     let db = tree.id("db");
     refused(&tree, "write", Errno::EPERM, "\"id\" is fixed", || append(&tree, "ctr/web/config", r#"{"id":"x"}"#));

@@ -292,8 +292,8 @@ mod tables_and_refusals {
     #[test]
     fn check_says_ok() {
         let tree = Mounted::new();
-        tree.make("web");
-        assert_eq!(tree.read("check"), "ok: 1 containers, 0 pods, 0 images, 0 layers\n");
+        make_imaged(&tree);
+        assert_eq!(tree.read("check"), "ok: 1 containers, 0 pods, 1 images, 3 layers\n");
     }
 }
 

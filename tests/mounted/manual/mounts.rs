@@ -202,9 +202,13 @@ fn unmounting_leaves_what_runs_and_the_next_mount_takes_it_over() {
     assert!(text(&plain).contains("busy"), "{}", text(&plain));
     let [kept, gone] = [primary(&tree, &id, "rootfs"), primary(&tree, &idle, "rootfs")];
     let before = mounted_at(&kept);
-    tree.unmount();
-    assert_eq!((mounted_at(&kept), mounted_at(&gone)), (before.clone(), None));
-    tree.mount();
+    let refused = Command::new(CTRFS).arg("umount").arg(&tree.at).output().unwrap();
+    assert!(text(&refused).contains("containers run in it: imaged"), "{}", text(&refused));
+    succeed(Command::new(CTRFS).args(["umount", "--lazy"]).arg(&tree.at));
+    wait_until("what is idle is gone", || mounted_at(&gone).is_none());
+    assert_eq!(mounted_at(&kept), before);
+    let remounted = || tree.mount_command("rw").output().unwrap();
+    wait_until("the store is free", || remounted().status.success());
     assert_eq!(mounted_at(&kept), before, "it is the same mount");
     assert_eq!((tree.read("ctr/imaged/rootfs/w"), tree.read("ctr/idle/rootfs/w")), ("x\n".into(), "x\n".into()));
     kill(tree.keeper());

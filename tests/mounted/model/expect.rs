@@ -221,7 +221,11 @@ fn write(model: &mut Model, id: &str, entry: &str, append: bool, input: &Input) 
     }
     if entry == "mounted" && line.len() <= 4095 {
         // No container here has a rootfs.
-        return if line == "0" { Ok(()) } else { Err(Errno::EINVAL) };
+        return match line.as_str() {
+            "0" if ["running", "paused"].contains(&model.status(id).as_str()) => Err(Errno::EBUSY),
+            "0" => Ok(()),
+            _ => Err(Errno::EINVAL),
+        };
     }
     let (doc, key, value) = value(entry, line)?;
     model.write(id, doc, true, &[Doc::from_iter([(key.to_owned(), value)])])
