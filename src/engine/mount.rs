@@ -237,7 +237,26 @@ impl Engine {
         Shown { ctr, id, made: head.map_or(0, |head| head.made), shm }
     }
 
-    /// The containers that were asked to be mounted, and those that are.
+    /// Containers that a server removed and died before it unmounted them, as its stored answers say.
+    fn removed_and_mounted(&self, view: &View) -> Result<Vec<Shown>> {
+        let mut found = Vec::new();
+        for done in view.snapshot().answers()? {
+            let Answer::Removed(ids) = &done.answer else { continue };
+            // Each object's ID and the change that took it out come in the same order.
+            let serials = done.changes.iter().filter_map(|change| match change {
+                Change::Removed(kind, serial) => Some((*kind, *serial)),
+                _ => None,
+            });
+            for (id, (kind, ctr)) in ids.iter().flatten().map(|id| Id::from_bytes(*id)).zip(serials) {
+                if kind == Kind::Ctr && self.has_mounts(id) {
+                    found.push(self.shown(ctr, id, None));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The containers that were asked to be mounted, and those that are, removed ones too.
     ///
     /// # Errors
     /// What the store says, or the kernel.
@@ -248,7 +267,7 @@ impl Engine {
         for id in mounted.map_err(Error::outside)? {
             ctrs.extend(view.object(&id)?.filter(|(kind, _)| *kind == Kind::Ctr).map(|(_, ctr)| ctr));
         }
-        let mut shown = Vec::new();
+        let mut shown = self.removed_and_mounted(&view)?;
         for ctr in ctrs {
             let head = view.snapshot().ctr(ctr).ok();
             shown.extend(view.id_of(Kind::Ctr, ctr)?.map(|id| self.shown(ctr, id, head.as_ref())));
