@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::find::find;
-use super::{Engine, Error, Origin, Outside, Result, World};
+use super::{Engine, Error, Origin, Outside, Result, World, items};
 use crate::driver::dirs::{Dirs, Shelf};
 use crate::driver::hash::{chain, digest};
 use crate::model::digest::Digest;
@@ -134,6 +134,7 @@ impl Engine {
             for id in &ids {
                 let known = match shelf {
                     Shelf::Layers => update.content(Kind::Layer, id)?.is_some(),
+                    Shelf::Images => update.content(Kind::Image, id)?.is_some(),
                     Shelf::Uppers => matches!(update.object(id)?, Some((Kind::Ctr, _))),
                 };
                 if !known {
@@ -150,9 +151,14 @@ impl Engine {
     /// Throws away what lies beside the store and belongs to nothing in it.
     pub(super) fn collect(&self) {
         let Ok(outside) = self.outside() else { return };
-        for shelf in [Shelf::Layers, Shelf::Uppers] {
+        for shelf in [Shelf::Layers, Shelf::Uppers, Shelf::Images] {
             match outside.dirs.ids(shelf) {
-                Ok(ids) => self.sweep(shelf, ids),
+                Ok(ids) => {
+                    if shelf != Shelf::Layers {
+                        self.collect_items(shelf, &ids);
+                    }
+                    self.sweep(shelf, ids);
+                }
                 Err(error) => log::warn!("what is left over cannot be looked for: {error}"),
             }
         }
@@ -289,7 +295,8 @@ pub(super) fn put_layer(update: &Update<'_>, head: LayerHead, now: Nanos, change
     Ok(serial)
 }
 
-/// Removes an image with its names and the layers that nothing else needs. Returns those layers' IDs.
+/// Removes an image with its names, its items and the layers that nothing else needs. Returns its ID and
+/// those layers'.
 pub(super) fn remove_image(
     update: &Update<'_>,
     serial: Serial,
@@ -306,10 +313,11 @@ pub(super) fn remove_image(
         take_tag(update, &name, now, changes)?;
         drop_empty_dirs(update, &name, now, changes)?;
     }
+    items::release(update, serial, changes)?;
     let places = update.take_content(Kind::Image, serial)?;
     changes.push(Change::Removed(Kind::Image, serial));
     touch_list(update, List::Image, now, changes)?;
-    let mut freed = Vec::new();
+    let mut freed = vec![id];
     for (place, layer) in places.into_iter().rev() {
         changes.push(Change::Place(place));
         if update.images_with(layer)?.is_empty() && update.children(layer)?.is_empty() {
@@ -318,7 +326,7 @@ pub(super) fn remove_image(
             touch_users(update, Kind::Layer, layer, now, changes)?;
         }
     }
-    if !freed.is_empty() {
+    if freed.len() > 1 {
         touch_list(update, List::Layer, now, changes)?;
     }
     Ok(freed)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::{Engine, Error, Origin, Result, World, items, rootfs};
 use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
@@ -66,6 +66,7 @@ impl Engine {
         let Answer::Removed(removed) = answer else { return };
         let ids: Vec<Id> = removed.iter().flatten().map(|id| Id::from_bytes(*id)).collect();
         if kind.is_content() {
+            self.sweep(Shelf::Images, ids.clone());
             return self.sweep(Shelf::Layers, ids);
         }
         for id in &ids {
@@ -222,6 +223,7 @@ fn take_out(
     let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
     if kind == Kind::Ctr {
         rootfs::release(update, id, serial, now, changes)?;
+        items::release(update, serial, changes)?;
     }
     let taken = update.remove_object(kind, serial)?;
     changes.push(Change::Removed(kind, serial));
