@@ -60,8 +60,16 @@ impl View {
         Ok(text)
     }
 
-    /// What was found and what does not decode, a line each, or one line that begins with "ok".
-    fn check(&self, mut found: Vec<String>) -> Result<String> {
+    /// What does not hold in the store, a line each, or one line that begins with "ok".
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn check(&self) -> Result<String> {
+        self.report(findings(self.snapshot())?)
+    }
+
+    /// What was found and what does not decode.
+    fn report(&self, mut found: Vec<String>) -> Result<String> {
         let (ctrs, pods) = (self.snapshot().objects(Kind::Ctr)?, self.snapshot().objects(Kind::Pod)?);
         for (kind, objects) in [(Kind::Ctr, &ctrs), (Kind::Pod, &pods)] {
             for (serial, id) in objects {
@@ -137,7 +145,7 @@ impl Engine {
         let view = self.view()?;
         let mut found = findings(view.snapshot())?;
         found.extend(self.item_findings(&view, &Dirs::at(store))?);
-        view.check(found)
+        view.report(found)
     }
 
     /// Why an object is not well, or that it is.

@@ -7,6 +7,7 @@ mod all_or_none;
 mod boot;
 mod damage;
 mod full;
+mod items;
 mod keeper;
 mod kill;
 mod load;

@@ -14,6 +14,7 @@ mod driver_mounts;
 mod errnos;
 mod exporting;
 mod importing;
+mod items;
 mod manual;
 mod model;
 mod mounting;
