@@ -148,7 +148,10 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 14] = [
+const LISTED: [&str; 17] = [
+    "ctr/ID/artifacts/NAME",
+    "ctr/ID/data/KEY",
+    "image/ID/data/KEY",
     "ctr/ID",
     "pod/ID",
     "name/NAME",
