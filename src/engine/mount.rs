@@ -148,8 +148,8 @@ impl Engine {
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
-        container::may_remove(&head)?;
         if head.mounted || self.has_mounts(head.id()) {
+            container::may_remove(&head)?;
             unmount_extra(&view.config(ctr)?);
         }
         self.take_mounts(head.id())?;

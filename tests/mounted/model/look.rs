@@ -44,7 +44,9 @@ pub(super) fn call<T>(result: io::Result<T>) -> Result<T, Errno> {
 /// The files of an object; `health` and `raw` among them.
 fn files(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Ctr => &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "mounted", "health"],
+        Kind::Ctr => {
+            &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "mounted", "health", "digests"]
+        }
         Kind::Pod => &["config", "state", "raw", "name", "status", "health"],
     }
 }
@@ -99,7 +101,8 @@ impl Look<'_> {
         let mut entries: BTreeMap<String, String> = BTreeMap::new();
         let mut entry = |name: &str| entries.insert(name.to_owned(), format!("{made} {name}"));
         files(*kind).iter().for_each(|name| drop(entry(name)));
-        let lists: &[&str] = if *kind == Kind::Ctr { &["dependencies", "depends-on"] } else { &["containers"] };
+        let lists: &[&str] =
+            if *kind == Kind::Ctr { &["dependencies", "depends-on", "artifacts", "data"] } else { &["containers"] };
         lists.iter().for_each(|name| drop(entry(name)));
         object.pod.iter().for_each(|_| drop(entry("pod")));
         self.listing(&own, entries)?;
