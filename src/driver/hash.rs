@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::digest::Digest;
 
 /// A digest in the making.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
-use super::items::FileNumbers;
 use super::{Engine, Error, Outside, Result, World};
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
@@ -87,7 +86,6 @@ impl Engine {
             outside: None,
             busy: Mutex::default(),
             taking: Mutex::default(),
-            files: FileNumbers::default(),
         }
     }
 
@@ -140,19 +138,13 @@ impl Engine {
         self.connection = boot.connection;
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
-        let follows = self.store.snapshot()?.connection()? == boot.connection;
-        let generation = self.store.update(move |update| {
+        self.store.update(move |update| {
             if update.boot_id()? != boot.boot_id {
                 refresh(update, &world)?;
                 update.set_boot_id(&boot.boot_id)?;
             }
-            Ok::<_, Error>(update.begin_server(boot.connection)?)
-        })?;
-        self.files = FileNumbers::of(generation);
-        if !follows && let Ok(outside) = self.outside() {
-            outside.dirs.drop_drafts().unwrap_or_else(|error| log::warn!("drafts of items are left over: {error}"));
-        }
-        Ok(generation)
+            Ok(update.begin_server(boot.connection)?)
+        })
     }
 }
 

@@ -9,7 +9,6 @@ mod bundle;
 mod create;
 mod find;
 mod images;
-mod items;
 mod mount;
 mod remove;
 mod rename;
@@ -25,7 +24,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::items::FileNumbers;
 use crate::driver::dirs::Dirs;
 use crate::driver::mounts::Mounts;
 use crate::driver::run_files::RunFiles;
@@ -39,7 +37,6 @@ pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
-pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
 pub use self::view::{View, What};
@@ -136,7 +133,6 @@ pub struct Engine {
     busy: Mutex<HashSet<Serial>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
-    files: FileNumbers,
 }
 
 impl Engine {

@@ -8,7 +8,6 @@ mod boot;
 mod damage;
 mod full;
 mod images;
-mod items;
 mod keeper;
 mod kill;
 mod load;

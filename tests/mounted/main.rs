@@ -17,7 +17,6 @@ mod exporting;
 mod fidelity;
 mod images;
 mod importing;
-mod items;
 mod manual;
 mod model;
 mod mounting;
