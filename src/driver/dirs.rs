@@ -92,6 +92,21 @@ impl Dirs {
         Ok(path)
     }
 
+    /// The directory for files of callers, beside what is written upon layers.
+    pub fn artifacts(&self, id: Id) -> PathBuf {
+        self.upper(id).join("artifacts")
+    }
+
+    /// Makes the directory for files of callers, if it is absent.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn make_artifacts(&self, id: Id) -> io::Result<()> {
+        self.make_upper(id)?;
+        let path = self.artifacts(id);
+        make(&path).map_err(|error| named(&path, error))
+    }
+
     /// Whether a staging directory has this layer, or gave it to `layers/` already.
     pub fn is_staged(&self, staging: &str, id: Id) -> bool {
         self.staged(staging, id).is_dir() || self.layer(id).is_dir()

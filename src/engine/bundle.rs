@@ -12,6 +12,7 @@ use crate::driver::{run_files, usage};
 use crate::model::bundle::{Bundle, runtime_spec};
 use crate::model::container::HOST_SHM;
 use crate::model::error::Refusal;
+use crate::model::id::Id;
 use crate::model::json::{Value, parse};
 use crate::model::keys::text;
 use crate::model::record::{Doc, Serial};
@@ -57,6 +58,23 @@ impl Engine {
             run: &run.to_string_lossy(),
             rootless: outside.mounts.userxattr(),
         })?)
+    }
+
+    /// Where callers keep files of their own that belong to a container.
+    ///
+    /// # Errors
+    /// A store that is only looked at has no such place.
+    pub fn artifacts(&self, id: Id) -> Result<String> {
+        Ok(self.outside()?.dirs.artifacts(id).to_string_lossy().into_owned())
+    }
+
+    /// As [`Engine::artifacts`], made when it is asked for first.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_artifacts(&self, id: Id) -> Result<String> {
+        self.outside()?.dirs.make_artifacts(id).map_err(Error::outside)?;
+        self.artifacts(id)
     }
 
     /// How many bytes the files have that a container wrote: those in its own layer.

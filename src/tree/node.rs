@@ -253,6 +253,10 @@ impl Tree {
             (Shape::PodLink, _) => POD_PREFIX + ID_DIGITS as u64,
             (Shape::ImageLink, _) => IMAGE_PREFIX + ID_DIGITS as u64,
             (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
+            (Shape::Artifacts, _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
+                Some(id) => self.engine.artifacts(id?.ok_or(Refusal::Gone)?)?.len() as u64,
+                None => 0,
+            },
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
             (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
@@ -325,6 +329,7 @@ impl Tree {
                     let (pod, _) = head.pod.ok_or(Refusal::Gone)?;
                     format!("../../pod/{}", id(Kind::Pod, pod)?)
                 }
+                (Shape::Artifacts, _) => self.engine.make_artifacts(of(object)?)?,
                 (Shape::ImageLink, Some(Head::Ctr(head))) => {
                     format!("../../image/{}", id(Kind::Image, head.rootfs.image().ok_or(Refusal::Gone)?)?)
                 }

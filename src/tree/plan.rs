@@ -74,6 +74,8 @@ pub(super) enum Shape {
     Mount(Part),
     /// The OCI runtime's spec.
     Bundle,
+    /// Where a container's callers keep files of their own.
+    Artifacts,
     /// What a container wrote, in bytes.
     SizeRw,
     /// What a container's image holds, in bytes.
@@ -252,6 +254,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 32, "shm", Shape::Mount(Part::Shm), Access::Mountpoint, Source::Made),
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
+    entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),

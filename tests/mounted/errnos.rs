@@ -269,7 +269,7 @@ fn what_cannot_be_mounted_is_einval() {
     create(&tree, r#"{"name":"dir","rootfs":"/nowhere"}{"name":"away","rootfsImageID":"0"}"#);
     for (ctr, why) in [
         ("web", "its config has neither an image nor a rootfs"),
-        ("dir", "rootfs: "),
+        ("dir", "cannot open /nowhere"),
         ("away", "the image that its config names is not in the store"),
     ] {
         let words = format!("container {ctr} has no rootfs to mount: {why}");

@@ -148,10 +148,7 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 17] = [
-    "ctr/ID/artifacts/NAME",
-    "ctr/ID/data/KEY",
-    "image/ID/data/KEY",
+const LISTED: [&str; 14] = [
     "ctr/ID",
     "pod/ID",
     "name/NAME",

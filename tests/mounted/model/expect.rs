@@ -270,8 +270,6 @@ pub(super) fn content(model: &Model, id: &str, entry: &str) -> String {
         "exit-code" => number("exitCode").map_or(String::new(), |code| code.to_string()) + "\n",
         "netns" => text(state, "netns").unwrap_or_default() + "\n",
         "mounted" => "0\n".to_owned(),
-        // No object here has items.
-        "digests" => String::new(),
         other => panic!("{other} has no content in the model"),
     }
 }

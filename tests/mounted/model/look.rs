@@ -102,7 +102,7 @@ impl Look<'_> {
         let mut entry = |name: &str| entries.insert(name.to_owned(), format!("{made} {name}"));
         files(*kind).iter().for_each(|name| drop(entry(name)));
         let lists: &[&str] =
-            if *kind == Kind::Ctr { &["dependencies", "depends-on", "artifacts", "data"] } else { &["containers"] };
+            if *kind == Kind::Ctr { &["dependencies", "depends-on", "artifacts"] } else { &["containers"] };
         lists.iter().for_each(|name| drop(entry(name)));
         object.pod.iter().for_each(|_| drop(entry("pod")));
         self.listing(&own, entries)?;
