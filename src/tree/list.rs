@@ -85,7 +85,7 @@ impl Tree {
             Node::Object(object) | Node::Made(object) => Ok((Dir::Object(object.kind), Some(object))),
             Node::Entry(Entry { shape: Shape::Dir(dir), .. }, object) => Ok((*dir, object.as_ref())),
             Node::Entry(Entry { shape: Shape::Mount(_), .. }, object) => Ok((Dir::Mountpoint, object.as_ref())),
-            Node::TagDir { .. } => Ok((Dir::TagDir, None)),
+            Node::TagDir { .. } => Ok((Dir::Tags, None)),
             _ => Err(Refusal::NotYours { what: "it is not a directory" }.into()),
         }
     }

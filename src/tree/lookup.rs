@@ -88,7 +88,7 @@ impl Tree {
             (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
             (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
             (Dir::ImageNames, _) => tag_entry(&view, "", name)?,
-            (Dir::TagDir, _) => match &node {
+            (Dir::Tags, _) => match &node {
                 Node::TagDir { path, .. } => tag_entry(&view, path, name)?,
                 _ => None,
             },

@@ -38,7 +38,7 @@ pub(super) enum Dir {
     /// The first parts of image names.
     ImageNames,
     /// A directory of image names further down.
-    TagDir,
+    Tags,
     /// An image's layers, the base first.
     Layers,
     /// The containers of an image, or the images and the container of a layer.

@@ -136,7 +136,7 @@ fn blobs_that_are_no_files_are_refused() {
     let tar = tar_of(dir, "a");
     let layer = layout.blob(LAYER, &tar);
     let manifest = layout.image(&[(&tar, layer.clone())]);
-    layout.index(&[manifest.clone()]);
+    layout.index(std::slice::from_ref(&manifest));
     let tree = Mounted::new();
     fs::write(dir.join("outside"), fs::read(layout.path(&manifest)).unwrap()).unwrap();
     let paths = [layout.path(&manifest), layout.path(&layer), layout.dir.join("index.json")];

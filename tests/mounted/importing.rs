@@ -538,7 +538,7 @@ fn what_is_damaged_is_named_with_both_digests() {
     let tar = tar_of(dir, "a");
     let layer = layout.blob(LAYER, &tar);
     let manifest = layout.image(&[(&tar, layer.clone())]);
-    layout.index(&[manifest.clone()]);
+    layout.index(std::slice::from_ref(&manifest));
     let document: Value = serde_json::from_str(&fs::read_to_string(layout.path(&manifest)).unwrap()).unwrap();
     let mut place = Place::new(dir.join("place"));
     place.import(&layout.source());

@@ -218,11 +218,11 @@ mod tests {
             r#"{"schemaVersion":2,"annotations":{"a":"b"},"config":{"data":"e30="},"layers":[{"digest":"x"}]}"#;
         let made = documents(manifest, &config, (new, 7), AUTHOR).unwrap();
         assert_eq!(made.diff_ids, [base, new]);
-        let expected =
-            format!(r#"{{"os":"linux","created":"2026-01-02T03:04:05Z","config":{{"Cmd":["sh"],"odd":1.10}},"#)
-                + &format!(r#""rootfs":{{"type":"layers","diff_ids":["{base}","{new}"]}},"#)
-                + r#""history":[{"created_by":"a"},{"created_by":"b","empty_layer":true},"#
-                + r#"{"created":"2026-01-02T03:04:05Z","created_by":"ctrfs commit web"}]}"#;
+        let expected = r#"{"os":"linux","created":"2026-01-02T03:04:05Z","config":{"Cmd":["sh"],"odd":1.10},"#
+            .to_string()
+            + &format!(r#""rootfs":{{"type":"layers","diff_ids":["{base}","{new}"]}},"#)
+            + r#""history":[{"created_by":"a"},{"created_by":"b","empty_layer":true},"#
+            + r#"{"created":"2026-01-02T03:04:05Z","created_by":"ctrfs commit web"}]}"#;
         assert_eq!(made.config, expected);
         let id = digest(made.config.as_bytes());
         let expected = format!(

@@ -318,7 +318,7 @@ mod tests {
             assert_eq!(select("p", &images, name).unwrap().id, images[place].id, "{name}");
         }
         assert!(matches!(select("p", &images, "a:1"), Err(ImageError::Several { .. })));
-        assert!(matches!(select("p", &images, "bbbbbbb"), Ok(_)));
+        assert!(select("p", &images, "bbbbbbb").is_ok());
         assert!(matches!(select("p", &images, "aaaaa"), Err(ImageError::NoSuch { .. })));
         let Err(ImageError::NoSuch { names, .. }) = select("p", &images, "z") else { panic!("no z") };
         assert_eq!(names, ["localhost/a:1", "localhost/b:1"]);

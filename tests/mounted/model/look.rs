@@ -44,9 +44,7 @@ pub(super) fn call<T>(result: io::Result<T>) -> Result<T, Errno> {
 /// The files of an object; `health` and `raw` among them.
 fn files(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Ctr => {
-            &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "mounted", "health", "digests"]
-        }
+        Kind::Ctr => &["config", "state", "raw", "name", "status", "pid", "exit-code", "netns", "mounted", "health"],
         Kind::Pod => &["config", "state", "raw", "name", "status", "health"],
     }
 }
