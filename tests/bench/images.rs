@@ -94,23 +94,32 @@ fn importing(report: &mut Report) {
     let (store, at) = (disk.path().join("store"), scratch.path().join("mnt"));
     let tree = Mounted::within(scratch, store, at, "");
     let source = format!("oci:{}/lay:a", images.path().display());
-    let clean = |dir: &Path| fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    let is_empty = |dir: &Path| fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     let ours = || {
+        // A layer that is there is not unpacked: then nothing would be measured.
+        assert!(is_empty(&tree.path("layer")) && is_empty(&tree.store.join("layers")), "a layer is left over");
         sh(disk.path(), "sync");
-        let seconds = once(|| {
-            succeed(Command::new(CTRFS).args(["image", "import", "-q", &source, "a"]).env("CTRFS_AT", &tree.at));
-        });
-        succeed(Command::new(CTRFS).args(["image", "rm", "a"]).env("CTRFS_AT", &tree.at));
-        wait_until("the image is gone", || clean(&tree.store.join("trash")));
+        let (mut id, mut import) = (String::new(), Command::new(CTRFS));
+        import.args(["image", "import", "-q", &source, "a"]).env("CTRFS_AT", &tree.at);
+        let seconds = once(|| id = String::from_utf8(succeed(&mut import).stdout).unwrap());
+        let layer = fs::read_dir(tree.store.join("layers")).unwrap().next().unwrap().unwrap().path();
+        let entries = sh(&layer, "find fs | wc -l").trim().parse::<usize>().unwrap();
+        assert!(entries > ENTRIES * 9 / 10, "only {entries} entries came in");
+        succeed(Command::new(CTRFS).args(["image", "rm", id.trim()]).env("CTRFS_AT", &tree.at));
+        let leftovers = ["trash", "layers"].map(|name| tree.store.join(name));
+        wait_until("the image is gone", || leftovers.iter().all(|dir| is_empty(dir)));
         seconds
     };
+    // podman wants a run root of 50 characters at most.
     let prepare = format!(
-        "options='--root {0}/cs --runroot {0}/run --storage-driver overlay'; store='[overlay@{0}/cs+{0}/run]'",
+        "run=/run/ctrfs-bench-{}; options=\"--root {1}/cs --runroot $run --storage-driver overlay\"
+         store=\"[overlay@{1}/cs+$run]\"",
+        std::process::id(),
         disk.path().display()
     );
     let theirs = |script: &str| {
         let seconds = once(|| drop(sh(images.path(), &format!("{prepare}; {script}"))));
-        sh(images.path(), &format!("{prepare}; podman $options rmi -af >/dev/null; sync"));
+        sh(images.path(), &format!("{prepare}; podman $options rmi -af >/dev/null; rm -rf $run; sync"));
         seconds
     };
     let copy = "skopeo --insecure-policy copy -q oci:lay:a containers-storage:${store}localhost/a:1";

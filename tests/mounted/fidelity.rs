@@ -14,7 +14,7 @@ use ctrfs::driver::hash::digest;
 use ctrfs::sys::walk::Dir;
 
 use crate::importing::{LAYER, Layout, PODMAN, SYSTEM, names_in, podman_images, sh};
-use crate::support::{CTRFS, Mounted, Scratch, kill, succeed, text, wait_until};
+use crate::support::{CTRFS, Mounted, Scratch, is_mounted, kill, succeed, text, wait_until};
 use crate::tools::need;
 
 /// The most layers of an image.
@@ -128,6 +128,8 @@ impl<'a> Container<'a> {
 /// Imports an image, mounts it, lists it and takes it away again.
 #[track_caller]
 fn mounted(tree: &Mounted, source: &str) -> Listing {
+    // A layer that is there is not brought in again: then nothing would be compared.
+    assert_eq!(names_in(&tree.path("layer")), [""; 0], "{source}: a layer is left over");
     let id = import(tree, source);
     let container = Container::new(tree, "c", &id);
     let found = listing(&container.rootfs());
@@ -270,6 +272,7 @@ fn as_many_layers_as_an_overlay_takes_are_mounted_through_names_of_any_kind() {
     let scratch = Scratch::new();
     let [store, at] = ["a:b,c\\d e\"f", "m:n,o\\p q"].map(|name| scratch.path().join(name));
     let tree = Mounted::within(scratch, store, at, "");
+    assert!(is_mounted(&tree.at), "else it would not be unmounted either");
     let images = Scratch::new();
     for layers in [1, 2, 128, MOST] {
         let layout = image_of(images.path().join(layers.to_string()), layers);

@@ -229,9 +229,10 @@ pub fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// Whether a path is a mountpoint in this namespace.
+/// Whether a path is a mountpoint in this namespace. mountinfo writes some bytes as octal numbers.
 pub fn is_mounted(path: &Path) -> bool {
-    mountinfo().lines().any(|line| line.split(' ').nth(4) == path.to_str())
+    let escaped = path.to_str().unwrap().replace('\\', "\\134").replace(' ', "\\040");
+    mountinfo().lines().any(|line| line.split(' ').nth(4) == Some(&escaped[..]))
 }
 
 /// The mounts of this namespace; some paths there may not be UTF-8.

@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,8 @@ impl Upper<'_> {
     /// upper directory, so that is made like the root of the topmost layer.
     pub(super) fn make(&self, top: &Path, undo: &mut Undo) -> Result<(), MountError> {
         if undo.directory(self.upper, 0o700)? {
-            give_likeness(top, self.upper).map_err(MountError::step("give owner, mode and times to", self.upper))?;
+            let like = beneath::directory(top).map_err(MountError::step("look at", top))?;
+            give_likeness(&like, self.upper).map_err(MountError::step("give owner, mode and times to", self.upper))?;
         }
         if undo.directory(self.work, 0o700)? {
             undo.expect_directory(self.work.join("work"));
@@ -123,14 +125,14 @@ impl Upper<'_> {
 }
 
 /// Makes a directory look like another; the marks that overlayfs reads are no part of that.
-fn give_likeness(like: &Path, to: &Path) -> io::Result<()> {
-    let (like, to) = (beneath::directory(like)?, beneath::directory(to)?);
-    let look = beneath::look_at(&like)?;
+fn give_likeness(like: &OwnedFd, to: &Path) -> io::Result<()> {
+    let to = beneath::directory(to)?;
+    let look = beneath::look_at(like)?;
     // The owner first: changing it clears set-user-ID and set-group-ID bits.
     beneath::set_owner(&to, look.uid, look.gid)?;
     beneath::set_mode(&to, look.mode)?;
-    for name in beneath::xattrs(&like)?.iter().filter(|name| !HOSTS.iter().any(|prefix| name.starts_with(prefix))) {
-        if let Some(value) = beneath::xattr(&like, name)? {
+    for name in beneath::xattrs(like)?.iter().filter(|name| !HOSTS.iter().any(|prefix| name.starts_with(prefix))) {
+        if let Some(value) = beneath::xattr(like, name)? {
             beneath::set_xattr(&to, name, &value)?;
         }
     }
