@@ -229,10 +229,9 @@ pub fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// Whether a path is a mountpoint in this namespace. mountinfo writes some bytes as octal numbers.
+/// Whether a path is a mountpoint in this namespace.
 pub fn is_mounted(path: &Path) -> bool {
-    let escaped = path.to_str().unwrap().replace('\\', "\\134").replace(' ', "\\040");
-    mountinfo().lines().any(|line| line.split(' ').nth(4) == Some(&escaped[..]))
+    ctrfs::sys::mountinfo::read().unwrap().iter().any(|mount| mount.mount_point == path)
 }
 
 /// The mounts of this namespace; some paths there may not be UTF-8.
