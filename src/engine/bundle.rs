@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::view::View;
@@ -15,7 +16,7 @@ use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Value, parse};
 use crate::model::keys::text;
-use crate::model::record::{Doc, Serial};
+use crate::model::record::{Doc, Kind, Serial};
 use crate::model::user::Accounts;
 use crate::store::Query;
 
@@ -68,12 +69,19 @@ impl Engine {
         Ok(self.outside()?.dirs.artifacts(id).to_string_lossy().into_owned())
     }
 
-    /// As [`Engine::artifacts`], made when it is asked for first.
+    /// As [`Engine::artifacts`], made when it is asked for first; in the store's own order of changes, so
+    /// that none is made for a container that goes.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made; [`Refusal::Gone`].
     pub fn make_artifacts(&self, id: Id) -> Result<String> {
-        self.outside()?.dirs.make_artifacts(id).map_err(Error::outside)?;
+        let outside = Arc::clone(self.outside()?);
+        if !outside.dirs.artifacts(id).is_dir() {
+            self.store.update(move |update| match update.object(&id)? {
+                Some((Kind::Ctr, _)) => outside.dirs.make_artifacts(id).map_err(Error::outside),
+                _ => Err(Refusal::Gone.into()),
+            })?;
+        }
         self.artifacts(id)
     }
 

@@ -138,7 +138,7 @@ const CHANGE: &str = "
     touch temporary; rm temporary";
 
 #[test]
-fn the_changes_of_an_upper_are_told() {
+fn root_the_changes_of_an_upper_are_told() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change(CHANGE);
     let expected = [
@@ -175,14 +175,14 @@ fn the_changes_of_an_upper_are_told() {
 }
 
 #[test]
-fn a_directory_whose_times_were_put_back_is_told_by_its_entries() {
+fn root_a_directory_whose_times_were_put_back_is_told_by_its_entries() {
     let mut stack = Stack::new(["mkdir d; touch d/a; touch -d 2020-01-01 d", ""]);
     stack.change("touch d/b; rm d/a; touch -d 2020-01-01 d");
     assert_eq!(stack.changes(), ["C /d", "D /d/a", "A /d/b"]);
 }
 
 #[test]
-fn nothing_changed_is_nothing_told() {
+fn root_nothing_changed_is_nothing_told() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change("cat etc/passwd; touch x; rm x");
     assert!(stack.changes().is_empty(), "{:?}", stack.changes());
@@ -211,7 +211,7 @@ fn apply(layer: &[u8], lowers: &Path, onto: &Path) {
 }
 
 #[test]
-fn a_layer_upon_its_lowers_is_the_merged_tree() {
+fn root_a_layer_upon_its_lowers_is_the_merged_tree() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change(CHANGE);
     let (layer, warnings) = stack.layer();
@@ -229,7 +229,7 @@ fn a_layer_upon_its_lowers_is_the_merged_tree() {
 }
 
 #[test]
-fn a_committed_layer_upon_its_lowers_is_the_merged_tree() {
+fn root_a_committed_layer_upon_its_lowers_is_the_merged_tree() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change(&format!(
         "{CHANGE}; touch -d '1969-12-31 23:59:59.5Z' etc/new; cp /bin/true new; setcap cap_chown+ep new/true"
@@ -255,7 +255,7 @@ fn a_committed_layer_upon_its_lowers_is_the_merged_tree() {
 }
 
 #[test]
-fn a_commit_that_is_called_off_ends() {
+fn root_a_commit_that_is_called_off_ends() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change("head -c 40M /dev/urandom > big");
     let committed = stack.path("committed");
@@ -269,7 +269,7 @@ fn a_commit_that_is_called_off_ends() {
 }
 
 #[test]
-fn removals_that_remove_nothing_are_left_out() {
+fn root_removals_that_remove_nothing_are_left_out() {
     let mut stack = Stack::new([BASE, SECOND]);
     stack.change("mkdir -p new");
     sh(
@@ -326,7 +326,7 @@ fn torture(root: &Path) {
 }
 
 #[test]
-fn gnu_tar_takes_out_what_was_put_in() {
+fn root_gnu_tar_takes_out_what_was_put_in() {
     let scratch = Scratch::new();
     let (root, copy) = (scratch.path().join("tree"), scratch.path().join("copy"));
     torture(&root);
