@@ -36,10 +36,7 @@ fn refusal(tree: &Mounted, source: &str) -> String {
 fn documents_of_the_wrong_shape_are_refused() {
     let scratch = Scratch::new();
     let dir = scratch.path();
-    let layout = Layout::new(dir.join("lay"));
-    let tar = tar_of(dir, "a");
-    let layer = layout.blob(LAYER, &tar);
-    let manifest = layout.image(&[(&tar, layer.clone())]);
+    let (layout, _, layer, manifest) = Layout::of_one(dir);
     let read =
         |descriptor: &Value| -> Value { serde_json::from_slice(&fs::read(layout.path(descriptor)).unwrap()).unwrap() };
     let document = read(&manifest);
@@ -132,10 +129,7 @@ fn documents_of_the_wrong_shape_are_refused() {
 fn blobs_that_are_no_files_are_refused() {
     let scratch = Scratch::new();
     let dir = scratch.path();
-    let layout = Layout::new(dir.join("lay"));
-    let tar = tar_of(dir, "a");
-    let layer = layout.blob(LAYER, &tar);
-    let manifest = layout.image(&[(&tar, layer.clone())]);
+    let (layout, _, layer, manifest) = Layout::of_one(dir);
     layout.index(std::slice::from_ref(&manifest));
     let tree = Mounted::new();
     fs::write(dir.join("outside"), fs::read(layout.path(&manifest)).unwrap()).unwrap();
