@@ -105,7 +105,7 @@ impl Backend {
         let boot_id = sys::host::boot_id().map_err(BackendError::BootId)?;
         let boot = Boot { boot_id, connection: connection.name };
         let outside = Outside {
-            dirs: Dirs::open(&self.store).map_err(BackendError::Directories)?,
+            dirs: Arc::new(Dirs::open(&self.store).map_err(BackendError::Directories)?),
             mounts: Mounts::open(&connection.run_root).map_err(BackendError::Mounts)?,
             files: RunFiles::open(&connection.run_root).map_err(BackendError::Directories)?,
             tree: views::Tree::new(connection.mountpoint, FS_TYPE, self.store.clone()),

@@ -4,12 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::backend::WORLD;
+use super::run_root;
 use super::store_lock::{LockError, StoreLock};
+use crate::driver::dirs::Dirs;
+use crate::driver::mounts::is_left_mounted;
 use crate::engine::{self, Engine};
+use crate::model::runtime::Setting;
 use crate::store::{self, OpenError, Store};
 use crate::sys;
 
-/// Why a store could not be made or checked.
+/// Memory for the pages of a store that is repaired.
+const REPAIR_CACHE: usize = 64 << 20;
+
+/// Why a store could not be made, checked or repaired.
 #[derive(Debug)]
 pub enum OfflineError {
     /// The store cannot be made or opened.
@@ -55,11 +62,34 @@ pub fn check(dir: &Path) -> Result<String, OfflineError> {
     if !dir.join(store::FILE).exists() {
         return Err(OfflineError::Open(OpenError::NoStore(dir.to_owned())));
     }
-    let lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
+    let _lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
     let store = Store::open_copy(dir).map_err(OfflineError::Open)?;
-    drop(lock);
-    let report = Engine::new(store, WORLD).view().and_then(|view| view.check());
+    let report = Engine::beside(store, WORLD, Dirs::of(dir)).check();
     report.map_err(|error| OfflineError::Read(dir.to_owned(), error))
+}
+
+/// Mends what [`check`] finds. Returns a line for each thing done, or left.
+///
+/// # Errors
+/// No store there, or in use, or not to be read or written.
+pub fn repair(dir: &Path, force: bool) -> Result<Vec<String>, OfflineError> {
+    if !dir.join(store::FILE).exists() {
+        return Err(OfflineError::Open(OpenError::NoStore(dir.to_owned())));
+    }
+    let _lock = StoreLock::take(dir, Path::new("")).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
+    let failed = |error| OfflineError::Read(dir.to_owned(), error);
+    let store = Store::open(dir, REPAIR_CACHE).map_err(OfflineError::Open)?;
+    store.verify().map_err(OfflineError::Open)?;
+    let dirs = Dirs::open(dir).map_err(|error| failed(engine::Error::Outside(error.into())))?;
+    let engine = Engine::beside(store, WORLD, dirs);
+    let run_root = run_root_of(&engine, dir).map_err(failed)?;
+    engine.repair_unmounted(force, move |id| is_left_mounted(&run_root, id)).map_err(failed)
+}
+
+/// Where a mount of a store has its volatile files.
+fn run_root_of(engine: &Engine, dir: &Path) -> Result<PathBuf, engine::Error> {
+    let stored = engine.view()?.runtime(Setting::RunRoot, dir)?;
+    Ok(if stored.is_empty() { run_root::default_path(&engine.uuid()?) } else { stored.into() })
 }
 
 /// The name of a process, "" when it is gone.

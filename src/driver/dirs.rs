@@ -8,6 +8,7 @@
 //! A directory that the store does not know is rubbish, whatever is in it: it goes to `trash/` by a
 //! rename, and is deleted from there.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +21,7 @@ use crate::sys;
 use crate::sys::lock::DirectoryLock;
 
 /// A directory of directories that are named by IDs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Shelf {
     /// Layers.
     Layers,
@@ -29,7 +30,8 @@ pub enum Shelf {
 }
 
 impl Shelf {
-    const fn name(self) -> &'static str {
+    /// Its directory in the store.
+    pub const fn name(self) -> &'static str {
         match self {
             Shelf::Layers => "layers",
             Shelf::Uppers => "ctr",
@@ -51,11 +53,16 @@ impl Dirs {
     /// # Errors
     /// What the filesystem says, with the path.
     pub fn open(store: &Path) -> io::Result<Dirs> {
-        let dirs = Dirs { store: store.to_owned(), discarded: AtomicU64::new(0) };
+        let dirs = Dirs::of(store);
         for name in ["layers", "ctr", "staging", "trash", "empty"] {
             make(&store.join(name)).map_err(|error| named(&store.join(name), error))?;
         }
         Ok(dirs)
+    }
+
+    /// The directories of a store as they are; nothing is made.
+    pub fn of(store: &Path) -> Dirs {
+        Dirs { store: store.to_owned(), discarded: AtomicU64::new(0) }
     }
 
     /// Where a layer's tree is.
@@ -150,6 +157,41 @@ impl Dirs {
                 result => return result.map_err(|error| named(path, error)),
             }
         }
+    }
+
+    /// What lies on a shelf, in the order of the names. One that is not there is empty.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn listed(&self, shelf: Shelf) -> io::Result<Vec<OsString>> {
+        let path = self.store.join(shelf.name());
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries.map_err(|error| named(&path, error))?,
+        };
+        let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether a shelf has something of this name.
+    pub fn has(&self, shelf: Shelf, name: &OsStr) -> bool {
+        fs::symlink_metadata(self.store.join(shelf.name()).join(name)).is_ok()
+    }
+
+    /// Moves what a shelf has of this name to the trash, if it is there.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn discard_entry(&self, shelf: Shelf, name: &OsStr) -> io::Result<()> {
+        self.throw(&self.store.join(shelf.name()).join(name))
+    }
+
+    /// Whether what was written upon a container's layers is gone: the kernel's directory beside it is
+    /// there, or it is `due`, and it is not.
+    pub fn lacks_upper(&self, id: Id, due: bool) -> bool {
+        let own = self.upper(id);
+        !own.join("upper").is_dir() && (due || own.join("ovl-work").is_dir())
     }
 
     /// The IDs that a shelf has directories for. What has no ID for a name is thrown away.

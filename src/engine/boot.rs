@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
 use super::{Engine, Error, Outside, Result, World};
+use crate::driver::dirs::Dirs;
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
@@ -84,9 +85,16 @@ impl Engine {
             world,
             connection: 0,
             outside: None,
-            busy: Mutex::default(),
+            dirs: None,
+            busy: Arc::default(),
+            leaving: Arc::default(),
             taking: Mutex::default(),
         }
+    }
+
+    /// The same, with the directories beside the store.
+    pub fn beside(store: Store, world: World, dirs: Dirs) -> Engine {
+        Engine { dirs: Some(Arc::new(dirs)), ..Engine::new(store, world) }
     }
 
     /// The store's UUID.
@@ -136,6 +144,7 @@ impl Engine {
     /// What the store says.
     pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
+        self.dirs = outside.as_ref().map(|outside| Arc::clone(&outside.dirs));
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
         self.store.update(move |update| {

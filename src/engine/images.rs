@@ -167,8 +167,8 @@ impl Engine {
 
     /// Deletes what was thrown away.
     pub fn empty_trash(&self) {
-        if let Ok(outside) = self.outside()
-            && let Err(error) = outside.dirs.empty_trash()
+        if let Some(dirs) = &self.dirs
+            && let Err(error) = dirs.empty_trash()
         {
             log::warn!("what was thrown away cannot be deleted: {error}");
         }

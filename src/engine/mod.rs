@@ -6,12 +6,14 @@
 
 mod boot;
 mod bundle;
+mod check;
 mod create;
 mod find;
 mod images;
 mod mount;
 mod remove;
 mod rename;
+mod repair;
 mod report;
 mod rootfs;
 mod view;
@@ -29,6 +31,7 @@ use crate::driver::mounts::Mounts;
 use crate::driver::run_files::RunFiles;
 use crate::driver::views::Tree;
 use crate::model::error::Refusal;
+use crate::model::id::Id;
 use crate::model::record::{Answer, Change, Moment, Serial};
 use crate::store::{Done, Query, Store, Update};
 
@@ -39,6 +42,7 @@ pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
+pub use self::repair::Task;
 pub use self::view::{View, What};
 pub use self::write::Edit;
 
@@ -111,7 +115,7 @@ impl From<MountError> for Error {
 /// What lies beside the store: directories, mounts, small files, and the tree that shows the mounts.
 pub struct Outside {
     /// Directories of layers.
-    pub dirs: Dirs,
+    pub dirs: Arc<Dirs>,
     /// Mounts of rootfs and shm.
     pub mounts: Mounts,
     /// Files of containers that are mounted.
@@ -129,8 +133,12 @@ pub struct Engine {
     connection: u64,
     /// Absent where a store is only looked at.
     outside: Option<Arc<Outside>>,
+    /// The directories beside the store; absent where it is looked at without them.
+    dirs: Option<Arc<Dirs>>,
     /// Containers that are being mounted, unmounted or removed.
-    busy: Mutex<HashSet<Serial>>,
+    busy: Arc<Mutex<HashSet<Serial>>>,
+    /// What transactions removed whose directories are not thrown away yet.
+    leaving: Arc<Mutex<HashSet<Id>>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
 }

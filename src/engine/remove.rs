@@ -25,9 +25,13 @@ impl Engine {
         let before = self.view()?;
         let found = find_exact(before.snapshot(), kind, &text).ok();
         let _busy = found.map(|found| self.undisturbed(kind, found, patience)).transpose()?;
+        let leaving = self.leave_dirs();
+        let note = leaving.note();
         let done = self.apply(origin, move |update, world| {
             let serial = find_exact(update, kind, &text)?.serial;
-            remove_one(update, world, kind, serial)
+            let (answer, changes) = remove_one(update, world, kind, serial)?;
+            note(&removed_ids(&answer));
+            Ok((answer, changes))
         })?;
         // What the server left mounted that this request was sent to before, the next takes away at its start.
         if patience == Patience::Some {
@@ -43,6 +47,8 @@ impl Engine {
     /// The first refusal; nothing is removed then.
     pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
         let before = self.view()?;
+        let leaving = self.leave_dirs();
+        let note = leaving.note();
         let done = self.apply(origin, move |update, world| {
             let (mut removed, mut changes) = (Vec::new(), Vec::new());
             for order in &orders {
@@ -50,7 +56,9 @@ impl Engine {
                 removed.push(objects.into_iter().map(|(_, _, id)| id).collect());
                 changes.extend(changed);
             }
-            Ok((Answer::Removed(removed), changes))
+            let answer = Answer::Removed(removed);
+            note(&removed_ids(&answer));
+            Ok((answer, changes))
         })?;
         self.unmount_removed(&before, &done.answer);
         self.clear(Kind::Ctr, &done.answer);
@@ -229,7 +237,7 @@ fn may_go(update: &Update<'_>, serial: Serial, others: &[Serial]) -> Result<()> 
 }
 
 /// Takes an object out and brings what it was tied to up to date.
-fn take_out(
+pub(super) fn take_out(
     update: &Update<'_>,
     kind: Kind,
     serial: Serial,

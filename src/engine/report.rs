@@ -1,18 +1,17 @@
-//! What is gathered rather than stored: tables, the check, health.
+//! What is gathered rather than stored: tables, health.
 
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::check::decodes;
 use super::view::{View, What};
-use super::{Engine, Error, Result};
+use super::{Engine, Result};
 use crate::driver::netns;
-use crate::model::json::{Value, parse};
-use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
-use crate::model::record::{CtrHead, Doc, ImageHead, Kind, PodHead, Row, Serial};
+use crate::model::record::{CtrHead, ImageHead, Kind, PodHead, Row, Serial};
 use crate::model::runtime::{Setting, from_stored};
 use crate::model::status::pod_status;
-use crate::store::{Query, findings};
+use crate::store::Query;
 
 /// How long a network namespace's path may take to open.
 const NETNS_DEADLINE: Duration = Duration::from_millis(500);
@@ -59,67 +58,12 @@ impl View {
         Ok(text)
     }
 
-    /// What does not hold in the store, a line each, or one line that begins with "ok".
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn check(&self) -> Result<String> {
-        let mut found = findings(self.snapshot())?;
-        let (ctrs, pods) = (self.snapshot().objects(Kind::Ctr)?, self.snapshot().objects(Kind::Pod)?);
-        let count = |kind| -> Result<usize> { Ok(self.snapshot().objects(kind)?.len()) };
-        for (kind, objects) in [(Kind::Ctr, &ctrs), (Kind::Pod, &pods)] {
-            for (serial, id) in objects {
-                if let Err(why) = self.decodes(kind, *serial)? {
-                    found.push(format!("{}/{id}: {why}", kind.dir()));
-                }
-            }
-        }
-        if found.is_empty() {
-            let (ctrs, pods, images, layers) = (ctrs.len(), pods.len(), count(Kind::Image)?, count(Kind::Layer)?);
-            return Ok(format!("ok: {ctrs} containers, {pods} pods, {images} images, {layers} layers\n"));
-        }
-        Ok(found.into_iter().map(|line| line + "\n").collect())
-    }
-
     /// An object's row, if it decodes.
     fn row(&self, serial: Serial) -> Result<Option<Row>> {
         Ok(match self.what(serial)? {
             Some(What::Row(row)) => Some(*row),
             Some(What::Damaged(_)) | None => None,
         })
-    }
-
-    /// Whether an object's documents decode and agree with what is derived from them.
-    fn decodes(&self, kind: Kind, serial: Serial) -> Result<std::result::Result<(), String>> {
-        let tables = match kind {
-            Kind::Ctr => [(Doc::Config, CTR_CONFIG), (Doc::State, CTR_STATE)],
-            Kind::Pod => [(Doc::Config, POD_CONFIG), (Doc::State, POD_STATE)],
-            Kind::Image | Kind::Layer => return Ok(Ok(())),
-        };
-        let name = match self.row(serial)? {
-            Some(Row::Ctr(head)) => head.name,
-            Some(Row::Pod(head)) => head.name,
-            _ => return Ok(Err("the stored record cannot be read".to_owned())),
-        };
-        for (doc, keys) in tables {
-            let bytes = match self.doc(serial, doc) {
-                Ok(bytes) => bytes,
-                Err(Error::Refused(refusal)) => return Ok(Err(refusal.to_string())),
-                Err(error) => return Err(error),
-            };
-            let document = match parse(&bytes) {
-                Ok(Value::Object(document)) => document,
-                Ok(_) => continue,
-                Err(error) => return Ok(Err(format!("{}: {error}", doc.name()))),
-            };
-            if let Err(refusal) = check(keys, &document) {
-                return Ok(Err(format!("{}: {refusal}", doc.name())));
-            }
-            if doc == Doc::Config && document.get("name").is_none_or(|own| *own != name) {
-                return Ok(Err(format!("its config does not say that its name is {name}")));
-            }
-        }
-        Ok(Ok(()))
     }
 
     /// A setting of the runtime configuration as it holds for a store at this path.
@@ -138,7 +82,7 @@ impl Engine {
     /// # Errors
     /// What the store says.
     pub fn health(&self, view: &View, kind: Kind, serial: Serial) -> Result<String> {
-        if let Err(why) = view.decodes(kind, serial)? {
+        if let Err(why) = decodes(view.snapshot(), kind, serial)? {
             return Ok(format!("{why}\n"));
         }
         let Some(Row::Ctr(head)) = view.row(serial)? else { return Ok("ok\n".to_owned()) };

@@ -93,6 +93,14 @@ impl Adapter {
         code(error)
     }
 
+    /// The thread for what is asked of an open file, if not this one.
+    fn lane(&self, opened: Opened, data: &[u8]) -> Option<&Lane> {
+        match self.tree.lasts(opened, data) {
+            true => Some(&self.lanes.task),
+            false => self.tree.waits_for_mounts(opened.ino).then_some(&self.lanes.mount),
+        }
+    }
+
     fn enter(&self, entered: &Entered, reply: ReplyEntry) {
         let attr = file_attr(&entered.attr, self.owner);
         reply.entry_with_ttls(&NEVER, &lifetime(entered.lifetime), &attr, fuser::Generation(0));
@@ -314,11 +322,17 @@ impl Filesystem for Adapter {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
             };
-        if self.tree.measures(ino.0) {
-            let adapter = self.clone();
-            return self.lanes.measure.run(move || read(&adapter));
+        let lane = match self.tree.measures(ino.0) {
+            true => Some(&self.lanes.measure),
+            false => self.tree.lasts(Opened { ino: ino.0, fh: fh.0 }, &[]).then_some(&self.lanes.task),
+        };
+        match lane {
+            Some(lane) => {
+                let adapter = self.clone();
+                lane.run(move || read(&adapter));
+            }
+            None => read(self),
         }
-        read(self);
     }
 
     fn write(
@@ -341,11 +355,13 @@ impl Filesystem for Adapter {
                 Err(errno) => reply.error(errno),
             });
         };
-        if self.tree.waits_for_mounts(ino.0) {
-            let (adapter, data) = (self.clone(), data.to_owned());
-            return self.lanes.mount.run(move || write(&adapter, &data));
+        match self.lane(Opened { ino: ino.0, fh: fh.0 }, data) {
+            Some(lane) => {
+                let (adapter, data) = (self.clone(), data.to_owned());
+                lane.run(move || write(&adapter, &data));
+            }
+            None => write(self, data),
         }
-        write(self, data);
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
@@ -357,11 +373,13 @@ impl Filesystem for Adapter {
                 result => adapter.answer(asker, "close", Place::At(ino.0), result, |result| empty(reply, result)),
             }
         };
-        if self.tree.waits_for_mounts(ino.0) {
-            let adapter = self.clone();
-            return self.lanes.mount.run(move || flush(&adapter));
+        match self.lane(Opened { ino: ino.0, fh: fh.0 }, &[]) {
+            Some(lane) => {
+                let adapter = self.clone();
+                lane.run(move || flush(&adapter));
+            }
+            None => flush(self),
         }
-        flush(self);
     }
 
     fn release(

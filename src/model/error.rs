@@ -222,6 +222,17 @@ pub enum Refusal {
     UnknownVerb {
         /// The verb.
         verb: String,
+        /// The verbs that there are.
+        verbs: Vec<&'static str>,
+    },
+    /// A `control` document with a key that its verb has not.
+    UnknownKey {
+        /// The verb.
+        verb: &'static str,
+        /// The key.
+        key: String,
+        /// The keys that it has.
+        keys: &'static [&'static str],
     },
 }
 
@@ -280,7 +291,12 @@ impl fmt::Display for Refusal {
             Refusal::NoAccount { what, name, file } => {
                 write!(f, "no {what} {name:?}: the rootfs has none in {file}, and it is no number from 0 to 4294967294")
             }
-            Refusal::UnknownVerb { verb } => write!(f, "there is no verb {verb:?}; there is \"remove\""),
+            Refusal::UnknownVerb { verb, verbs } => {
+                write!(f, "there is no verb {verb:?}; there are {}", verbs.join(", "))
+            }
+            Refusal::UnknownKey { verb, key, keys } => {
+                write!(f, "the key {key:?} takes nothing: {verb:?} has {}", keys.join(", "))
+            }
         }
     }
 }

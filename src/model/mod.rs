@@ -5,6 +5,7 @@ pub mod container;
 pub mod digest;
 pub mod error;
 pub mod field;
+pub mod finding;
 pub mod hosts;
 pub mod id;
 pub mod image;

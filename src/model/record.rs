@@ -362,8 +362,10 @@ pub enum List {
 }
 
 impl List {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [List; 7] = [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName];
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = List::ALL.len();
 }
 
 /// What a committed transaction changed, for whoever caches it.
@@ -401,6 +403,8 @@ pub enum Change {
     TagDir(Serial),
     /// A layer's place in an image is gone.
     Place(Serial),
+    /// The record of an object was put right: anything of it may be another.
+    Mended(Kind, Serial),
 }
 
 /// What a request was answered, kept until the answer is known to have arrived.
@@ -414,6 +418,8 @@ pub enum Answer {
     Removed(Vec<Vec<[u8; 32]>>),
     /// The version that a document has now.
     Version(u64),
+    /// What was done, a line each.
+    Lines(Vec<String>),
 }
 
 /// A time, and the same as RFC 3339 writes it.

@@ -35,7 +35,7 @@ use self::tables::meta;
 
 use crate::model::record::{List, Nanos};
 
-pub use self::check::findings;
+pub use self::check::{Fix, Mend, findings};
 pub use self::content::Contents;
 pub use self::error::{OpenError, StoreError};
 pub use self::query::{Query, Rows, Snapshot, Update};
@@ -124,7 +124,7 @@ impl Update<'_> {
         self.table(tables::NEEDS)?;
         self.table(tables::NEEDED)?;
         self.table(tables::MEMBERS)?;
-        for list in [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName] {
+        for list in List::ALL {
             self.touch_list(list, now)?;
         }
         self.table(tables::REQUESTS)?;

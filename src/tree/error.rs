@@ -86,7 +86,8 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::NoRootfs { .. }
         | Refusal::NoLayer { .. }
         | Refusal::BadDigest { .. }
-        | Refusal::UnknownVerb { .. } => Errno::EINVAL,
+        | Refusal::UnknownVerb { .. }
+        | Refusal::UnknownKey { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
         Refusal::CrossesPod { .. } => Errno::EXDEV,

@@ -65,7 +65,7 @@ pub fn touched(change: Change) -> Vec<Ino> {
         }
         Change::Place(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::LAYER_IMAGE)],
         Change::Edge(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::DEPENDS_ON)],
-        Change::Removed(_, serial) => {
+        Change::Removed(_, serial) | Change::Mended(_, serial) => {
             let own = [
                 slot::SELF,
                 slot::HIDDEN,

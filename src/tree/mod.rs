@@ -3,6 +3,7 @@
 //! It turns paths and bytes into calls of the engine and objects into attributes, listings and text. It
 //! knows no transaction, no real path and nothing of the kernel's protocol.
 
+mod control;
 mod error;
 mod handle;
 mod ino;
@@ -290,13 +291,14 @@ impl Tree {
     }
 
     /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.
+    /// The check of the store looks through all layers.
     pub fn measures(&self, number: Ino) -> bool {
         let is_own_layer = || {
             let node = self.engine.view().and_then(|view| self.node(&view, number));
             matches!(node, Ok(Node::Entry(entry, Some(object))) if object.is_measured(entry.shape))
         };
         match ino::split(number) {
-            (0, _) => false,
+            (0, slot) => plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Check),
             (_, plan::SIZE_RW_SLOT | plan::BUNDLE_SLOT) => true,
             // Another kind of object has something else in this slot.
             (_, plan::LAYER_SIZE_SLOT) => is_own_layer(),

@@ -302,7 +302,7 @@ impl Entry {
             Change::PodStatus(_) => of(Kind::Pod) && self.source == Source::PodStatus,
             Change::Members(_) => of(Kind::Pod) && self.source == Source::Members,
             Change::Dependents(_) => of(Kind::Ctr) && self.source == Source::Dependents,
-            Change::Removed(kind, _) => of(kind),
+            Change::Removed(kind, _) | Change::Mended(kind, _) => of(kind),
             Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,

@@ -8,7 +8,7 @@ use super::handle::{Opened, State};
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
-use super::{Result, Tree};
+use super::{Result, Tree, control};
 use crate::engine::{Part, SCHEMA, View};
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
@@ -49,10 +49,6 @@ const IMAGE_EXAMPLE: &str = r#"{
   "config": "{\"rootfs\": {\"type\": \"layers\", \"diff_ids\": [\"sha256:...\"]}}",
   "layers": [{"diff-id": "sha256:...", "size": 1991680, "disk": 1998848, "entries": 404}]
 }
-"#;
-
-const CONTROL_EXAMPLE: &str = r#"{"verb": "remove", "ctr": ["web", "db"]}
-{"verb": "remove", "pod": "shop", "recursive": true}
 "#;
 
 impl Tree {
@@ -188,9 +184,9 @@ impl Tree {
             Shape::Create(Kind::Ctr) => CTR_EXAMPLE.to_owned(),
             Shape::Create(_) => POD_EXAMPLE.to_owned(),
             Shape::CreateImage => IMAGE_EXAMPLE.to_owned(),
-            Shape::Control => CONTROL_EXAMPLE.to_owned(),
+            Shape::Control => control::examples(),
             Shape::Table(kind) => view.table(kind)?,
-            Shape::Check => view.check()?,
+            Shape::Check => self.engine.check()?,
             Shape::Setting(Setting::RunRoot) => format!("{}\n", self.run_root.display()),
             Shape::Setting(setting) => view.runtime(setting, &self.store_path)? + "\n",
             Shape::Refusals => self.refusals.text(),

@@ -8,8 +8,8 @@ use super::handle::{Opened, State};
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
-use super::{Caller, Outcome, Place, Result, Tree};
-use crate::engine::{Edit, Error, Order, Origin};
+use super::{Caller, Outcome, Place, Result, Tree, control, ino, plan};
+use crate::engine::{Edit, Error, Origin};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Scanner, Step, parse};
@@ -82,7 +82,8 @@ impl Tree {
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Control, None) => {
-                let commit = |state: &mut State, documents| self.commit_control(origin, documents, state);
+                let commit =
+                    |state: &mut State, documents: Vec<Document>| self.commit_control(origin, &documents, state);
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
             (Shape::Value(_) | Shape::Mounted, Some(object)) => {
@@ -90,6 +91,34 @@ impl Tree {
             }
             _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
         }
+    }
+
+    /// Whether what is asked of an open file may last, and is for a thread of its own: a write to `control`
+    /// with a task, and whatever uses its handle meanwhile.
+    pub fn lasts(&self, opened: Opened, data: &[u8]) -> bool {
+        let (serial, slot) = ino::split(opened.ino);
+        if serial != 0 || plan::fixed(slot).is_none_or(|entry| entry.shape != Shape::Control) {
+            return false;
+        }
+        let handle = self.handles.file(opened.fh);
+        let Some(state) = handle.state.try_lock() else { return true };
+        let (mut scanner, mut begin) = (state.scanner.clone(), 0);
+        let mut text = state.saved.pending.clone();
+        for (at, byte) in data.iter().enumerate() {
+            match scanner.step(*byte) {
+                Ok(Step::Complete) => {
+                    text.extend_from_slice(&data[begin..=at]);
+                    if control::is_task(&text) {
+                        return true;
+                    }
+                    text.clear();
+                    begin = at + 1;
+                }
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// Takes bytes of documents and commits those that become complete.
@@ -173,20 +202,6 @@ impl Tree {
     ) -> Result<Vec<Change>> {
         let done = self.engine.create(origin, kind, documents)?;
         Ok(answer_objects(state, done.answer, done.changes))
-    }
-
-    fn commit_control(&self, origin: Origin, documents: Vec<Document>, state: &mut State) -> Result<Vec<Change>> {
-        let orders = documents.iter().map(order).collect::<std::result::Result<_, Refusal>>()?;
-        let done = self.engine.carry_out(origin, orders)?;
-        self.unpin(&done.answer);
-        if let Answer::Removed(removed) = done.answer {
-            let line = |ids: Vec<[u8; 32]>| {
-                let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
-                ids.join(" ") + "\n"
-            };
-            answer(state, removed.into_iter().map(line));
-        }
-        Ok(done.changes)
     }
 
     /// Takes bytes of a value and commits it with its newline.
@@ -344,7 +359,7 @@ fn warn_unkept(kept: std::io::Result<()>) {
 }
 
 /// Adds results. Those that were read make room, and reading begins wherever the handle then stands.
-fn answer(state: &mut State, lines: impl Iterator<Item = String>) {
+pub(super) fn answer(state: &mut State, lines: impl Iterator<Item = String>) {
     if state.saved.output_at.take().is_some() {
         state.saved.output.clear();
     }
@@ -363,33 +378,5 @@ fn object_in(text: &[u8]) -> std::result::Result<Document, Refusal> {
     match parse(text)? {
         Value::Object(document) => Ok(document),
         _ => Err(Refusal::NotAnObject),
-    }
-}
-
-/// Reads one document written to `control`.
-fn order(document: &Document) -> std::result::Result<Order, Refusal> {
-    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
-    match document.get("verb") {
-        Some(Value::String(verb)) if verb == "remove" => {}
-        Some(Value::String(verb)) => return Err(Refusal::UnknownVerb { verb: shorten(verb) }),
-        _ => return Err(bad("verb", "a string: what is to be done")),
-    }
-    if let Some(key) = document.keys().find(|key| !["verb", "ctr", "pod", "recursive"].contains(&key.as_str())) {
-        return Err(bad(key, "nothing: \"remove\" has ctr, pod and recursive"));
-    }
-    match (document.get("ctr"), document.get("pod"), document.get("recursive")) {
-        (Some(Value::String(one)), None, None) => Ok(Order::Ctrs(vec![one.clone()])),
-        (Some(Value::Array(all)), None, None) => {
-            let names = all.iter().map(|name| name.as_str().map(str::to_owned));
-            let names = names.collect::<Option<Vec<_>>>().ok_or_else(|| bad("ctr", "a name or an array of names"))?;
-            Ok(Order::Ctrs(names))
-        }
-        (None, Some(Value::String(pod)), recursive) => match recursive {
-            None => Ok(Order::Pod { pod: pod.clone(), recursive: false }),
-            Some(Value::Bool(recursive)) => Ok(Order::Pod { pod: pod.clone(), recursive: *recursive }),
-            Some(_) => Err(bad("recursive", "true or false")),
-        },
-        (Some(_), None, None) => Err(bad("ctr", "a name or an array of names")),
-        _ => Err(bad("verb", "either \"ctr\" or \"pod\" beside it, and \"recursive\" with \"pod\" only")),
     }
 }

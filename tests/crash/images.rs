@@ -9,27 +9,18 @@ use std::time::Duration;
 use ctrfs::model::record::Row;
 use ctrfs::sys::lock::DirectoryLock;
 use nix::errno::Errno;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 
 use crate::load::{Load, kill_at_random, kills};
-use crate::rows::{DOCS, ROWS, edit, replace_row};
+use crate::rows::{
+    CHILDREN, DIGESTS, DOCS, HELD, IDS, MOUNTED, PLACES, ROWS, TAG_DIRS, TAGGED, TAGS, USERS, edit, replace_row,
+};
 use crate::support::images::{Elsewhere, Image, Paths, create, names_in, staging_dir};
 use crate::support::{CTRFS, Mounted, Random, errno, seed, text, wait_until};
 
-const DIGESTS: TableDefinition<'_, (u8, &[u8; 32]), u64> = TableDefinition::new("digests");
-const IDS: TableDefinition<'_, &[u8; 32], (u8, u64)> = TableDefinition::new("ids");
-const TAGS: TableDefinition<'_, &str, u64> = TableDefinition::new("tags");
-const TAG_DIRS: TableDefinition<'_, &str, u64> = TableDefinition::new("tag-dirs");
-const TAGGED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("tagged");
-const PLACES: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("places");
-const HELD: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("held");
-const CHILDREN: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("children");
-const USERS: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("users");
-const MOUNTED: TableDefinition<'_, u64, ()> = TableDefinition::new("mounted");
-
-const IMAGE: u8 = 2;
-const LAYER: u8 = 3;
-const UPON: &str = "quay.io/team/upon:v1";
+pub(crate) const IMAGE: u8 = 2;
+pub(crate) const LAYER: u8 = 3;
+pub(crate) const UPON: &str = "quay.io/team/upon:v1";
 
 fn layers_on_disk(tree: &Mounted) -> Vec<String> {
     names_in(&tree.store.join("layers"))
@@ -103,7 +94,10 @@ fn what_dead_servers_and_importers_leave_is_collected_and_what_living_ones_need_
     thread::sleep(Duration::from_millis(300));
     assert!(layers_on_disk(&tree).contains(&alive.layers()[0]), "its importer lives");
     assert_eq!(create(&tree, &document).unwrap(), alive.id());
-    assert_eq!(tree.read("check"), "ok: 0 containers, 0 pods, 1 images, 1 layers\n");
+    let repaired = tree.ctrfs(&["check", "--repair"]);
+    let rubbish = "layer-unaccounted layers/no-id: a directory that the store does not know";
+    assert_eq!(text(&repaired), format!("{rubbish}: stays: an import is under way\n"));
+    assert_eq!(tree.read("check"), format!("{rubbish}\n"));
 
     drop(lock);
     dead.stage(&tree, "dead", &["dead"]);
@@ -115,14 +109,14 @@ fn what_dead_servers_and_importers_leave_is_collected_and_what_living_ones_need_
 }
 
 /// Two images, one upon the other's layer, with names, and a container.
-struct Stack {
-    tree: Mounted,
-    base: Image,
-    upon: Image,
-    ctr: String,
+pub(crate) struct Stack {
+    pub(crate) tree: Mounted,
+    pub(crate) base: Image,
+    pub(crate) upon: Image,
+    pub(crate) ctr: String,
 }
 
-fn stack() -> Stack {
+pub(crate) fn stack() -> Stack {
     let (tree, base, upon) = (Mounted::new(), Image::new("base", &["a"]), Image::new("upon", &["a", "b"]));
     base.import(&tree, &["base"]);
     upon.import(&tree, &[UPON]);
@@ -133,22 +127,22 @@ fn stack() -> Stack {
 }
 
 /// The serials of what a stack has.
-struct Serials {
-    image: u64,
-    bottom: u64,
-    top: u64,
-    own: u64,
-    ctr: u64,
-    tag: u64,
-    tag_dir: u64,
-    place: u64,
+pub(crate) struct Serials {
+    pub(crate) image: u64,
+    pub(crate) bottom: u64,
+    pub(crate) top: u64,
+    pub(crate) own: u64,
+    pub(crate) ctr: u64,
+    pub(crate) tag: u64,
+    pub(crate) tag_dir: u64,
+    pub(crate) place: u64,
 }
 
-fn bytes(id: &str) -> [u8; 32] {
+pub(crate) fn bytes(id: &str) -> [u8; 32] {
     std::array::from_fn(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap())
 }
 
-fn serials(stack: &Stack, txn: &WriteTransaction) -> Serials {
+pub(crate) fn serials(stack: &Stack, txn: &WriteTransaction) -> Serials {
     let digests = txn.open_table(DIGESTS).unwrap();
     let content = |kind, id: &str| digests.get((kind, &bytes(id))).unwrap().expect("it is there").value();
     let image = content(IMAGE, &stack.upon.id());
@@ -165,9 +159,9 @@ fn serials(stack: &Stack, txn: &WriteTransaction) -> Serials {
 }
 
 /// What is done to a store, and what the check says of it.
-type Damage = (&'static str, fn(&WriteTransaction, &Serials), &'static str);
+pub(crate) type Damage = (&'static str, fn(&WriteTransaction, &Serials), &'static str);
 
-fn change(txn: &WriteTransaction, serial: u64, change: fn(&mut Row)) {
+pub(crate) fn change(txn: &WriteTransaction, serial: u64, change: fn(&mut Row)) {
     replace_row(txn, serial, |bytes| {
         let mut row: Row = postcard::from_bytes(&bytes).unwrap();
         change(&mut row);
@@ -175,11 +169,11 @@ fn change(txn: &WriteTransaction, serial: u64, change: fn(&mut Row)) {
     });
 }
 
-const DAMAGES: &[Damage] = &[
+pub(crate) const DAMAGES: &[Damage] = &[
     (
         "an ID that leads nowhere",
         |txn, _| txn.open_table(DIGESTS).unwrap().retain(|key, _| key.0 != IMAGE).unwrap(),
-        "objects: ",
+        "its ID does not lead to it",
     ),
     (
         "an ID that leads elsewhere",
@@ -189,11 +183,7 @@ const DAMAGES: &[Damage] = &[
         },
         "digests 0707",
     ),
-    (
-        "a name without a row",
-        |txn, s| drop(txn.open_table(ROWS).unwrap().remove(s.tag).unwrap()),
-        "image-name/quay.io/team/upon:v1: does not lead",
-    ),
+    ("a name without a row", |txn, s| drop(txn.open_table(ROWS).unwrap().remove(s.tag).unwrap()), "is not this name's"),
     (
         "a name of no image",
         |txn, s| drop(txn.open_table(TAGGED).unwrap().remove((s.image, s.tag)).unwrap()),
@@ -202,22 +192,22 @@ const DAMAGES: &[Damage] = &[
     (
         "a name that is listed twice",
         |txn, s| drop(txn.open_table(TAGGED).unwrap().insert((s.bottom, s.tag), ()).unwrap()),
-        "tagged: 3 entries for 2",
+        "lists no name",
     ),
     (
         "a name that is not listed",
         |txn, _| drop(txn.open_table(TAGS).unwrap().remove(UPON).unwrap()),
-        "rows: 2 image names for 1 in tags",
+        "image-name/quay.io/team/upon:v1: does not lead to its image",
     ),
     (
         "names below nothing",
         |txn, _| drop(txn.open_table(TAG_DIRS).unwrap().remove("quay.io/team").unwrap()),
-        "upon:v1: the directory above is missing",
+        "image-name/quay.io/team: a directory that is not listed",
     ),
     (
         "a directory below nothing",
         |txn, _| drop(txn.open_table(TAG_DIRS).unwrap().remove("quay.io").unwrap()),
-        "image-name/quay.io/team: the directory above is missing",
+        "image-name/quay.io: a directory that is not listed",
     ),
     (
         "a directory without a row",
@@ -232,17 +222,17 @@ const DAMAGES: &[Damage] = &[
     (
         "a place that is not held",
         |txn, s| drop(txn.open_table(HELD).unwrap().remove((s.top, s.image)).unwrap()),
-        "not in held",
+        "held ",
     ),
     (
         "a place of another layer",
         |txn, s| drop(txn.open_table(HELD).unwrap().insert((s.own, s.image), s.place).unwrap()),
-        "an image has what is no layer of images",
+        "no layer's place in an image",
     ),
     (
         "a position without a layer",
         |txn, s| drop(txn.open_table(PLACES).unwrap().remove((s.image, 0)).unwrap()),
-        "its layers are not the 2",
+        "places ",
     ),
     (
         "a layer that is not upon its parent",
@@ -336,7 +326,7 @@ const DAMAGES: &[Damage] = &[
     ),
 ];
 
-fn check(tree: &Mounted) -> String {
+pub(crate) fn check(tree: &Mounted) -> String {
     text(&Command::new(CTRFS).arg("check").arg(&tree.store).output().unwrap())
 }
 

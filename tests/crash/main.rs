@@ -14,5 +14,6 @@ mod load;
 mod migration;
 mod mounts;
 mod opening;
+mod repair;
 mod rows;
 mod simulated;

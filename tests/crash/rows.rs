@@ -1,16 +1,31 @@
 //! The database of an unmounted store, edited row by row. The tables are those drawn in
 //! src/store/tables.rs.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::Path;
 
-use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, Key, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
 
 pub(crate) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(crate) const NAMES: TableDefinition<'_, &str, u64> = TableDefinition::new("names");
 pub(crate) const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 pub(crate) const DOCS: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("docs");
 pub(crate) const NEEDS: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("needs");
-const IDS: TableDefinition<'_, &[u8; 32], (u8, u64)> = TableDefinition::new("ids");
+pub(crate) const IDS: TableDefinition<'_, &[u8; 32], (u8, u64)> = TableDefinition::new("ids");
+pub(crate) const OBJECTS: TableDefinition<'_, (u8, u64), &[u8; 32]> = TableDefinition::new("objects");
+pub(crate) const DIGESTS: TableDefinition<'_, (u8, &[u8; 32]), u64> = TableDefinition::new("digests");
+pub(crate) const NEEDED: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("needed");
+pub(crate) const MEMBERS: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("members");
+pub(crate) const TAGS: TableDefinition<'_, &str, u64> = TableDefinition::new("tags");
+pub(crate) const TAG_DIRS: TableDefinition<'_, &str, u64> = TableDefinition::new("tag-dirs");
+pub(crate) const TAGGED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("tagged");
+pub(crate) const PLACES: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("places");
+pub(crate) const HELD: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("held");
+pub(crate) const CHILDREN: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("children");
+pub(crate) const USERS: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("users");
+pub(crate) const MOUNTED: TableDefinition<'_, u64, ()> = TableDefinition::new("mounted");
+pub(crate) const REQUESTS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("requests");
 
 /// Changes the database in one transaction.
 pub(crate) fn edit<T>(store: &Path, change: impl FnOnce(&WriteTransaction) -> T) -> T {
@@ -40,4 +55,41 @@ pub(crate) fn replace_row(txn: &WriteTransaction, serial: u64, change: impl FnOn
 /// Puts other bytes in the place of a document: 0 is the config, 1 the state.
 pub(crate) fn replace_doc(txn: &WriteTransaction, serial: u64, doc: u8, bytes: &[u8]) {
     txn.open_table(DOCS).unwrap().insert((serial, doc), bytes).unwrap();
+}
+
+/// All that the database of an unmounted store says of objects, an entry a line; what is only about when
+/// something changed, or about servers, is not among it.
+pub(crate) fn dump(store: &Path) -> BTreeMap<String, String> {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        txn: &redb::ReadTransaction,
+        table: TableDefinition<'_, K, V>,
+        into: &mut BTreeMap<String, String>,
+    ) where
+        for<'a> K::SelfType<'a>: Debug,
+        for<'a> V::SelfType<'a>: Debug,
+    {
+        for entry in txn.open_table(table).unwrap().iter().unwrap() {
+            let (key, value) = entry.unwrap();
+            into.insert(format!("{} {:?}", table.name(), key.value()), format!("{:?}", value.value()));
+        }
+    }
+    let db = Database::open(store.join("ctrfs.redb")).unwrap();
+    let txn = db.begin_read().unwrap();
+    let mut all = BTreeMap::new();
+    table(&txn, IDS, &mut all);
+    table(&txn, OBJECTS, &mut all);
+    table(&txn, DIGESTS, &mut all);
+    table(&txn, NAMES, &mut all);
+    table(&txn, ROWS, &mut all);
+    table(&txn, DOCS, &mut all);
+    for ties in [NEEDS, NEEDED, MEMBERS, PLACES, HELD] {
+        table(&txn, ties, &mut all);
+    }
+    for pairs in [TAGGED, CHILDREN, USERS] {
+        table(&txn, pairs, &mut all);
+    }
+    table(&txn, TAGS, &mut all);
+    table(&txn, TAG_DIRS, &mut all);
+    table(&txn, MOUNTED, &mut all);
+    all
 }

@@ -21,6 +21,7 @@ mod manual;
 mod model;
 mod mounting;
 mod permissions;
+mod repairing;
 mod runtime;
 mod shells;
 mod unmounting;

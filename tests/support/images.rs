@@ -97,7 +97,7 @@ impl Image {
             let dir = staging_dir(tree.store(), staging).join(id).join("fs");
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join("file"), word).unwrap();
-            layers.push(json!({"diff-id": diff_id, "size": word.len(), "disk": 4096, "entries": 2}));
+            layers.push(json!({"diff-id": diff_id, "size": word.len(), "disk": 4096, "entries": 1}));
         }
         json!({"staging": staging, "names": names, "manifest": self.manifest, "config": self.config, "layers": layers})
     }

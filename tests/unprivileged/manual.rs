@@ -200,6 +200,24 @@ fn every_typed_key_is_described_and_no_other() {
 }
 
 #[test]
+fn every_kind_of_finding_is_described_and_no_other() {
+    use ctrfs::model::finding::Trouble;
+    let lines = section("man/ctrfs.5", "CHECK");
+    let described: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+    assert_eq!(described, Trouble::ALL.map(Trouble::word));
+}
+
+#[test]
+fn every_verb_of_control_is_described_and_no_other() {
+    let lines = section("man/ctrfs.5", "MAKING AND REMOVING");
+    let items = lines.iter().filter_map(|line| line.strip_prefix(".It Ql {\"verb\":\""));
+    let described: Words = items.map(|item| item.split('"').next().unwrap().to_owned()).collect();
+    let table = text_of("src/tree/control.rs");
+    let names = table.lines().filter_map(|line| line.strip_prefix("        name: \"")?.strip_suffix("\","));
+    assert_eq!(described, names.map(str::to_owned).collect());
+}
+
+#[test]
 fn the_pages_are_well_formed() {
     for page in ["man/ctrfs.1", "man/ctrfs.5", "man/mount.ctrfs.8"] {
         let lint = Command::new("mandoc").args(["-T", "lint"]).arg(repository(page)).output();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::error::Error;
 use super::print;
@@ -14,19 +15,71 @@ use crate::daemon::offline;
 /// The arguments of `ctrfs check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The store's directory
-    store: PathBuf,
+    /// The store's directory, or where it is mounted [default: $CTRFS_AT, else the only one mounted]
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    place: Option<PathBuf>,
+    /// Mend what is found, and remove images and layers that cannot be mended
+    #[arg(long)]
+    repair: bool,
+    /// Remove containers and pods that cannot be mended, too
+    #[arg(long, requires = "repair")]
+    force: bool,
+}
+
+/// What is checked.
+enum Place {
+    /// A store that is mounted, through its tree.
+    Mounted(Tree),
+    /// The files of one that is not.
+    Store(PathBuf),
 }
 
 impl Check {
-    /// Prints the findings; a sound store is a success.
+    /// Prints what was done, and the findings; a sound store is a success.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
-        let dir = fs::canonicalize(&self.store).map_err(|cause| Error::Directory { dir: self.store, cause })?;
-        let text = match Tree::of_store(&dir)? {
-            Some(tree) => tree.read("check")?,
-            None => offline::check(&dir).map_err(Error::Store)?,
-        };
-        print(&text)?;
-        Ok(if text.starts_with("ok") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let place = Place::find(self.place)?;
+        if self.repair {
+            print(&place.repair(self.force)?)?;
+        }
+        let text = place.check()?;
+        let is_sound = text.starts_with("ok");
+        // What a repair leaves it has said.
+        if is_sound || !self.repair {
+            print(&text)?;
+        }
+        Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Place {
+    fn find(given: Option<PathBuf>) -> Result<Place, Error> {
+        let Some(given) = given else { return Tree::find(super::tree::At::default()).map(Place::Mounted) };
+        let dir = fs::canonicalize(&given).map_err(|cause| Error::Directory { dir: given, cause })?;
+        Ok(match Tree::of_store(&dir)? {
+            Some(tree) => Place::Mounted(tree),
+            None => Tree::mounted_at(&dir)?.map_or(Place::Store(dir), Place::Mounted),
+        })
+    }
+
+    fn check(&self) -> Result<String, Error> {
+        match self {
+            Place::Mounted(tree) => tree.read("check"),
+            Place::Store(dir) => offline::check(dir).map_err(Error::Store),
+        }
+    }
+
+    fn repair(&self, force: bool) -> Result<String, Error> {
+        match self {
+            Place::Mounted(tree) => {
+                let mut lines = String::new();
+                let order = format!("{}\n", json!({"verb": "repair", "force": force}));
+                tree.ask("control", "repair the store", order.as_bytes(), &mut lines)?;
+                Ok(lines)
+            }
+            Place::Store(dir) => {
+                let lines = offline::repair(dir, force).map_err(Error::Store)?;
+                Ok(lines.into_iter().map(|line| line + "\n").collect())
+            }
+        }
     }
 }

@@ -56,9 +56,10 @@ pub(crate) enum Verb {
     Commit(commit::Commit),
     /// Import, list and remove images
     Image(image::Image),
-    /// Check that a store is sound, mounted or not
+    /// Check that a store is sound, mounted or not, and repair it
     ///
-    /// Prints "ok", or one line for each finding and exits 1.
+    /// Prints "ok", or one line for each finding and exits 1. A repair prints a line for each thing that
+    /// it mended, removed or left.
     Check(check::Check),
 }
 

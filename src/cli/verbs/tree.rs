@@ -12,7 +12,7 @@ use crate::daemon::FS_TYPE;
 use crate::sys::mountinfo::{self, Mount};
 
 /// The option that names the tree.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct At {
     /// The mounted ctrfs to work on [default: $CTRFS_AT, else the only one mounted]
     #[arg(long, value_name = "MOUNTPOINT")]
@@ -72,6 +72,12 @@ impl Tree {
     pub(crate) fn of_store(store: &Path) -> Result<Option<Tree>, Error> {
         let mounts = mountinfo::read().map_err(Error::Mounts)?;
         Ok(of_source(&mounts, store).map(|root| Tree { root }))
+    }
+
+    /// The tree that is mounted on a directory, named by its canonical path.
+    pub(crate) fn mounted_at(dir: &Path) -> Result<Option<Tree>, Error> {
+        let mount = mountinfo::mounted_at(dir).map_err(Error::Mounts)?;
+        Ok(mount.filter(is_tree).map(|mount| Tree { root: mount.mount_point }))
     }
 
     /// Where the tree is mounted.

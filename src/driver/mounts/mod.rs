@@ -287,6 +287,11 @@ impl Mounts {
     }
 }
 
+/// Whether anything of a key is or was mounted below a RUNROOT, whoever mounted it.
+pub fn is_left_mounted(run_root: &Path, key: Id) -> bool {
+    run_root.join("p").join(key.to_string()).exists()
+}
+
 /// A detached, private copy of a user's directory.
 fn clone_of(directory: BorrowedFd<'_>) -> Result<OwnedFd, MountError> {
     let path = || mounting::proc_fd(directory);

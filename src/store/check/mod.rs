@@ -1,270 +1,210 @@
-//! Every structural promise of the store, asked as a question.
+//! Every promise of the rows, asked as a question, each finding with what mends it.
+//!
+//! One function a concern. Each works out from the records what an index is due to have, and compares.
+//! The records are trusted: indexes follow them, what names nothing is dropped, and a record that cannot
+//! be right takes its object along. A row that does not decode is told once, and passes for whatever is
+//! due until it is mended; so mending goes on, round by round, until nothing is found that can be.
 
-mod contents;
+mod containers;
+mod fix;
+mod images;
+mod layers;
+mod objects;
+mod relations;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::Query;
-use super::tables::{DIGESTS, DOCS, IDS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
-use super::update::Done;
+use super::tables::{ROWS, meta};
+use crate::model::finding::{Finding, Trouble};
 use crate::model::id::Id;
-use crate::model::record::{Doc, Kind, Row, Serial};
+use crate::model::record::{CtrHead, ImageHead, Kind, LayerHead, PodHead, Rootfs, Row, Serial};
+
+use self::fix::{Entry, Step};
+
+pub use self::fix::{Fix, Mend};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// What does not hold, a line each; empty for a sound store. Reads only.
+/// What does not hold; empty for a sound store. Reads only.
 ///
 /// # Errors
 /// What the database says; damaged rows are findings, not errors.
-pub fn findings(state: &impl Query) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let rows = all_rows(state, &mut found)?;
-    ids_and_objects(state, &rows, &mut found)?;
-    names(state, &rows, &mut found)?;
-    edges(state, &rows, &mut found)?;
-    members(state, &rows, &mut found)?;
-    documents(state, &rows, &mut found)?;
-    contents::findings(state, &rows, &mut found)?;
-    requests(state, &mut found)?;
-    Ok(found)
+pub fn findings(state: &impl Query) -> Result<Vec<Finding<Fix>>> {
+    let mut found = Found::default();
+    let look = Look::new(state, &mut found)?;
+    objects::documents(state, &look, &mut found)?;
+    objects::requests(state, &mut found)?;
+    relations::names(state, &look, &mut found)?;
+    relations::edges(state, &look, &mut found)?;
+    relations::members(state, &look, &mut found)?;
+    images::names(state, &look, &mut found)?;
+    let places = images::places(state, &look, &mut found)?;
+    images::images(&look, &places, &mut found);
+    layers::layers(state, &look, &places, &mut found)?;
+    containers::users(state, &look, &places, &mut found)?;
+    containers::mounted(state, &look, &mut found)?;
+    Ok(found.0)
 }
 
-type Rows = BTreeMap<Serial, Option<Row>>;
+/// What was found so far.
+#[derive(Default)]
+struct Found(Vec<Finding<Fix>>);
 
-fn all_rows(state: &impl Query, found: &mut Vec<String>) -> Result<Rows> {
-    let next = state.meta_number(meta::NEXT)?;
-    let mut rows = Rows::new();
-    for entry in state.table(ROWS)?.iter()? {
-        let (serial, bytes) = entry?;
-        let serial = serial.value();
-        let row = postcard::from_bytes(bytes.value());
-        if let Err(error) = &row {
-            found.push(format!("rows {serial}: does not decode: {error}"));
-        }
-        if serial >= next {
-            found.push(format!("rows {serial}: the next serial is {next}"));
-        }
-        rows.insert(serial, row.ok());
+impl Found {
+    fn push(&mut self, trouble: Trouble, object: impl Into<String>, words: impl Into<String>, fix: Fix) {
+        self.0.push(Finding { trouble, object: object.into(), words: words.into(), fix });
     }
-    Ok(rows)
+
+    /// A promise of the rows that does not hold.
+    fn structure(&mut self, object: impl Into<String>, words: impl Into<String>, fix: Fix) {
+        self.push(Trouble::Structure, object, words, fix);
+    }
 }
 
-fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
-    let mut objects: HashMap<(u8, u64), Id> = HashMap::new();
-    for entry in state.table(OBJECTS)?.iter()? {
-        let (key, id) = entry?;
-        objects.insert(key.value(), Id::from_bytes(*id.value()));
-    }
-    let mut listed = 0;
-    for entry in state.table(IDS)?.iter()? {
-        let (id, object) = entry?;
-        let id = Id::from_bytes(*id.value());
-        listed += 1;
-        if objects.get(&object.value()) != Some(&id) {
-            found.push(format!("ids {id}: not listed in objects"));
+/// All rows, and the objects that there are.
+struct Look {
+    /// What each serial stands for; `None` where the row does not decode.
+    rows: BTreeMap<Serial, Option<Row>>,
+    /// The objects with their IDs, as the records have them.
+    objects: BTreeMap<(Kind, Serial), Id>,
+    /// The containers whose own layers have these serials.
+    own_layers: BTreeMap<Serial, Serial>,
+}
+
+impl Look {
+    fn new(state: &impl Query, found: &mut Found) -> Result<Look> {
+        let next = state.meta_number(meta::NEXT)?;
+        let mut look = Look { rows: BTreeMap::new(), objects: BTreeMap::new(), own_layers: BTreeMap::new() };
+        let mut damaged = BTreeMap::new();
+        for entry in state.table(ROWS)?.iter()? {
+            let (serial, bytes) = entry?;
+            let row = postcard::from_bytes(bytes.value());
+            if let Err(error) = &row {
+                damaged.insert(serial.value(), error.to_string());
+            }
+            look.rows.insert(serial.value(), row.ok());
         }
-    }
-    for entry in state.table(DIGESTS)?.iter()? {
-        let (key, serial) = entry?;
-        let (kind, id) = (key.value().0, Id::from_bytes(*key.value().1));
-        listed += 1;
-        if objects.get(&(kind, serial.value())) != Some(&id) {
-            found.push(format!("digests {id}: not listed in objects"));
+        if let Some((last, _)) = look.rows.last_key_value().filter(|(last, _)| **last >= next) {
+            let fix = Fix::step(Step::Next(last + 1));
+            found.structure(format!("rows {last}"), format!("the next serial is {next}"), fix);
         }
-    }
-    if listed != objects.len() {
-        found.push(format!("objects: {} entries for {listed} IDs", objects.len()));
-    }
-    for ((kind, serial), id) in &objects {
-        match rows.get(serial) {
-            Some(Some(Row::Ctr(head))) if *kind == Kind::Ctr as u8 && head.id() == *id => {}
-            Some(Some(Row::Pod(head))) if *kind == Kind::Pod as u8 && head.id() == *id => {}
-            Some(Some(Row::Image(head))) if *kind == Kind::Image as u8 && head.id() == *id => {}
-            Some(Some(Row::Layer(head))) if *kind == Kind::Layer as u8 && head.id() == *id => {}
-            Some(None) => {} // named above
-            _ => found.push(format!("objects {id}: row {serial} is not this object's")),
-        }
-    }
-    for (serial, row) in rows {
-        let key = match row {
-            Some(Row::Ctr(_)) => (Kind::Ctr as u8, *serial),
-            Some(Row::Pod(_)) => (Kind::Pod as u8, *serial),
-            Some(Row::Image(_)) => (Kind::Image as u8, *serial),
-            Some(Row::Layer(_)) => (Kind::Layer as u8, *serial),
-            _ => continue,
+        objects::objects(state, &mut look, found)?;
+        let own = |(serial, head): (Serial, &CtrHead)| match head.rootfs {
+            Rootfs::Image { layer, .. } => Some((layer, serial)),
+            Rootfs::None | Rootfs::Directory => None,
         };
-        if !objects.contains_key(&key) {
-            found.push(format!("rows {serial}: an object that has no ID"));
-        }
+        look.own_layers = look.ctrs().filter_map(own).collect();
+        objects::damaged(&look, &damaged, found);
+        Ok(look)
     }
-    Ok(())
-}
 
-fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
-    let mut bound: HashMap<Serial, String> = HashMap::new();
-    for entry in state.table(NAMES)?.iter()? {
-        let (name, binding) = entry?;
-        let (name, binding) = (name.value().to_owned(), binding.value());
-        let holds = match rows.get(&binding) {
-            Some(Some(Row::Binding { name: own, kind, object, .. })) => {
-                own == &name
-                    && match (kind, rows.get(object)) {
-                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) => head.name == name && head.binding == binding,
-                        (Kind::Pod, Some(Some(Row::Pod(head)))) => head.name == name && head.binding == binding,
-                        (_, Some(None)) => true,
-                        _ => false,
-                    }
-            }
-            Some(None) => true,
-            _ => false,
-        };
-        if !holds {
-            found.push(format!("names {name}: does not lead to an object of that name"));
-        }
-        bound.insert(binding, name);
+    fn exists(&self, kind: Kind, serial: Serial) -> bool {
+        self.objects.contains_key(&(kind, serial))
     }
-    for (serial, row) in rows {
-        let (name, binding) = match row {
-            Some(Row::Ctr(head)) => (&head.name, head.binding),
-            Some(Row::Pod(head)) => (&head.name, head.binding),
-            Some(Row::Binding { name, .. }) => (name, *serial),
-            _ => continue,
-        };
-        if bound.get(&binding) != Some(name) {
-            found.push(format!("rows {serial}: the name {name} is not bound to it"));
-        }
-    }
-    Ok(())
-}
 
-fn edges(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
-    let needs = table_pairs(&state.table(NEEDS)?)?;
-    let needed = table_pairs(&state.table(NEEDED)?)?;
-    for ((from, to), edge) in &needs {
-        if needed.get(&(*to, *from)) != Some(edge) {
-            found.push(format!("needs {from} {to}: not in needed"));
-        }
-        let row = matches!(rows.get(edge), Some(Some(Row::Edge { from: f, to: t, .. })) if (f, t) == (from, to));
-        if !row {
-            found.push(format!("needs {from} {to}: row {edge} is not this edge's"));
-        }
-        match (ctr_pod(rows, *from), ctr_pod(rows, *to)) {
-            (Some(a), Some(b)) if a != b => found.push(format!("needs {from} {to}: crosses a pod's border")),
-            (None, _) | (_, None) => found.push(format!("needs {from} {to}: an end is no container")),
-            _ => {}
+    /// A path of the tree, or the serial of what has none.
+    fn path(&self, kind: Kind, serial: Serial) -> String {
+        match self.objects.get(&(kind, serial)) {
+            Some(id) => format!("{}/{id}", kind.dir()),
+            None => format!("{} #{serial}", kind.dir()),
         }
     }
-    if needed.len() != needs.len() {
-        found.push(format!("needed: {} entries for {} in needs", needed.len(), needs.len()));
-    }
-    let edges = rows.values().filter(|row| matches!(row, Some(Row::Edge { .. }))).count();
-    if edges != needs.len() {
-        found.push(format!("rows: {edges} edges for {} in needs", needs.len()));
-    }
-    Ok(())
-}
 
-/// The pod of a container, `Some(None)` for one outside all; a damaged row passes for anything.
-fn ctr_pod(rows: &Rows, serial: Serial) -> Option<Option<Serial>> {
-    match rows.get(&serial) {
-        Some(Some(Row::Ctr(head))) => Some(head.pod.map(|(pod, _)| pod)),
-        _ => None,
+    /// Whether there is a row that does not decode.
+    fn is_damaged(&self, serial: Serial) -> bool {
+        matches!(self.rows.get(&serial), Some(None))
+    }
+
+    /// Whether there is no row, or one that does not decode: it can be made anew.
+    fn is_lost(&self, serial: Serial) -> bool {
+        !matches!(self.rows.get(&serial), Some(Some(_)))
+    }
+
+    fn row(&self, serial: Serial) -> Option<&Row> {
+        self.rows.get(&serial).and_then(Option::as_ref)
+    }
+
+    fn sound(&self) -> impl Iterator<Item = (Serial, &Row)> {
+        self.rows.iter().filter_map(|(serial, row)| Some((*serial, row.as_ref()?)))
+    }
+
+    fn ctr(&self, serial: Serial) -> Option<&CtrHead> {
+        match self.row(serial) {
+            Some(Row::Ctr(head)) if self.exists(Kind::Ctr, serial) => Some(head),
+            _ => None,
+        }
+    }
+
+    fn pod(&self, serial: Serial) -> Option<&PodHead> {
+        match self.row(serial) {
+            Some(Row::Pod(head)) if self.exists(Kind::Pod, serial) => Some(head),
+            _ => None,
+        }
+    }
+
+    fn image(&self, serial: Serial) -> Option<&ImageHead> {
+        match self.row(serial) {
+            Some(Row::Image(head)) if self.exists(Kind::Image, serial) => Some(head),
+            _ => None,
+        }
+    }
+
+    fn layer(&self, serial: Serial) -> Option<&LayerHead> {
+        match self.row(serial) {
+            Some(Row::Layer(head)) if self.exists(Kind::Layer, serial) => Some(head),
+            _ => None,
+        }
+    }
+
+    /// The containers whose records decode.
+    fn ctrs(&self) -> impl Iterator<Item = (Serial, &CtrHead)> {
+        self.objects_of(Kind::Ctr).filter_map(|serial| Some((serial, self.ctr(serial)?)))
+    }
+
+    /// All objects of a kind, damaged ones too.
+    fn objects_of(&self, kind: Kind) -> impl Iterator<Item = Serial> {
+        self.objects.range((kind, 0)..=(kind, u64::MAX)).map(|((_, serial), _)| *serial)
     }
 }
 
-fn members(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
-    let members = table_pairs(&state.table(MEMBERS)?)?;
-    let mut counts: HashMap<Serial, [u32; 9]> = HashMap::new();
-    for ((pod, ctr), member) in &members {
-        let row = matches!(rows.get(member), Some(Some(Row::Member { pod: p, ctr: c, .. })) if (p, c) == (pod, ctr));
-        if !row {
-            found.push(format!("members {pod} {ctr}: row {member} is not this membership's"));
-        }
-        match rows.get(ctr) {
-            Some(Some(Row::Ctr(head))) if head.pod == Some((*pod, *member)) => {
-                counts.entry(*pod).or_default()[head.status as usize] += 1;
-            }
-            Some(None) => {}
-            _ => found.push(format!("members {pod} {ctr}: the container does not say so")),
-        }
+/// An index beside what it is due to have: what to drop of it, and what to put.
+fn compare<K: Ord, V: PartialEq>(
+    has: &BTreeMap<K, V>,
+    due: &BTreeMap<K, V>,
+    mut drop: impl FnMut(&K, &V),
+    mut put: impl FnMut(&K, &V),
+) {
+    for (key, value) in has.iter().filter(|(key, _)| !due.contains_key(key)) {
+        drop(key, value);
     }
-    for (serial, row) in rows {
-        match row {
-            Some(Row::Pod(head)) if head.counts != counts.get(serial).copied().unwrap_or_default() => {
-                found.push(format!("pod {}: its count of members by status is wrong", head.id()));
-            }
-            Some(Row::Ctr(head)) => {
-                if let Some((pod, member)) = head.pod
-                    && members.get(&(pod, *serial)) != Some(&member)
-                {
-                    found.push(format!("ctr {}: its pod does not list it", head.id()));
-                }
-            }
-            _ => {}
-        }
+    for (key, value) in due.iter().filter(|(key, value)| has.get(key) != Some(value)) {
+        put(key, value);
     }
-    Ok(())
 }
 
-fn table_pairs(table: &impl ReadableTable<(u64, u64), u64>) -> Result<BTreeMap<(Serial, Serial), Serial>> {
-    let mut found = BTreeMap::new();
-    for entry in table.iter()? {
-        let (key, value) = entry?;
-        found.insert(key.value(), value.value());
-    }
-    Ok(found)
+/// Pairs of serials with the serial of the row that ties them.
+type Ties = BTreeMap<(Serial, Serial), Serial>;
+/// Pairs of serials.
+type Pairs = BTreeMap<(Serial, Serial), ()>;
+
+fn ties(table: &impl ReadableTable<(u64, u64), u64>) -> Result<Ties> {
+    table
+        .iter()?
+        .map(|entry| entry.map(|(key, value)| (key.value(), value.value())).map_err(StoreError::from))
+        .collect()
 }
 
-fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
-    let mut sizes: HashMap<(Serial, u8), u64> = HashMap::new();
-    for entry in state.table(DOCS)?.iter()? {
-        let (key, bytes) = entry?;
-        sizes.insert(key.value(), bytes.value().len() as u64);
-    }
-    let mut expected = 0;
-    for (serial, row) in rows {
-        let (kind, id, docs) = match row {
-            Some(Row::Ctr(head)) => {
-                (Kind::Ctr, head.id(), [(Doc::Config, head.config.size), (Doc::State, head.state.size)])
-            }
-            Some(Row::Pod(head)) => {
-                (Kind::Pod, head.id(), [(Doc::Config, head.config.size), (Doc::State, head.state.size)])
-            }
-            Some(Row::Image(head)) => {
-                (Kind::Image, head.id(), [(Doc::Config, head.config), (Doc::Manifest, head.manifest)])
-            }
-            None => {
-                expected += (0..=2).filter(|doc| sizes.contains_key(&(*serial, *doc))).count();
-                continue;
-            }
-            _ => continue,
-        };
-        for (doc, due) in docs {
-            expected += 1;
-            match sizes.get(&(*serial, doc as u8)) {
-                None => found.push(format!("{}/{id}: its {} is missing", kind.dir(), doc.name())),
-                Some(size) if *size != due => {
-                    found.push(format!("{}/{id}: its {} has {size} bytes, not {due}", kind.dir(), doc.name()));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-    if sizes.len() > expected {
-        found.push(format!("docs: {} documents belong to no object", sizes.len() - expected));
-    }
-    Ok(())
+fn pairs(table: &impl ReadableTable<(u64, u64), ()>) -> Result<Pairs> {
+    table.iter()?.map(|entry| entry.map(|(key, _)| (key.value(), ())).map_err(StoreError::from)).collect()
 }
 
-fn requests(state: &impl Query, found: &mut Vec<String>) -> Result<()> {
-    for entry in state.table(REQUESTS)?.iter()? {
-        let (key, bytes) = entry?;
-        if postcard::from_bytes::<Done>(bytes.value()).is_err() {
-            found.push(format!("requests {:?}: does not decode", key.value()));
-        }
-    }
-    Ok(())
+fn named(table: &impl ReadableTable<&'static str, u64>) -> Result<BTreeMap<String, Serial>> {
+    let entries = table.iter()?;
+    entries
+        .map(|entry| entry.map(|(key, value)| (key.value().to_owned(), value.value())).map_err(StoreError::from))
+        .collect()
 }

@@ -1,0 +1,256 @@
+//! What objects there are: their IDs, their records and their documents.
+
+use std::collections::BTreeMap;
+
+use redb::ReadableTable;
+
+use super::fix::Foreign;
+use super::{Entry, Fix, Found, Look, Result, Step, compare};
+use crate::model::finding::Trouble;
+use crate::model::id::Id;
+use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial, Stamp};
+use crate::store::query::Query;
+use crate::store::tables::{DIGESTS, DOCS, IDS, OBJECTS, REQUESTS};
+use crate::store::update::Done;
+
+/// The tables of IDs as they are.
+#[derive(Default)]
+struct Indexes {
+    ids: BTreeMap<Id, (Kind, Serial)>,
+    digests: BTreeMap<(Kind, Id), Serial>,
+    objects: BTreeMap<(Kind, Serial), Id>,
+}
+
+impl Indexes {
+    /// Reads them; an entry of no kind that there is is a finding.
+    fn read(state: &impl Query, found: &mut Found) -> Result<Indexes> {
+        let mut indexes = Indexes::default();
+        let mut foreign = |object: String, entry| {
+            found.structure(object, "there is no such kind of object", Fix::step(Step::Forget(entry)));
+        };
+        for entry in state.table(IDS)?.iter()? {
+            let (id, object) = entry?;
+            let (id, (number, serial)) = (Id::from_bytes(*id.value()), object.value());
+            match Kind::from_number(number).filter(|kind| !kind.is_content()) {
+                Some(kind) => drop(indexes.ids.insert(id, (kind, serial))),
+                None => foreign(format!("ids {id}"), Foreign::Id(id)),
+            }
+        }
+        for entry in state.table(DIGESTS)?.iter()? {
+            let (key, serial) = entry?;
+            let (number, id) = (key.value().0, Id::from_bytes(*key.value().1));
+            match Kind::from_number(number).filter(|kind| kind.is_content()) {
+                Some(kind) => drop(indexes.digests.insert((kind, id), serial.value())),
+                None => foreign(format!("digests {id}"), Foreign::Digest(number, id)),
+            }
+        }
+        for entry in state.table(OBJECTS)?.iter()? {
+            let (key, id) = entry?;
+            let ((number, serial), id) = (key.value(), Id::from_bytes(*id.value()));
+            match Kind::from_number(number) {
+                Some(kind) => drop(indexes.objects.insert((kind, serial), id)),
+                None => foreign(format!("objects {id}"), Foreign::Object(number, serial)),
+            }
+        }
+        Ok(indexes)
+    }
+
+    /// The kind and ID of an object whose record does not decode.
+    fn of_damaged(&self, serial: Serial) -> Option<(Kind, Id)> {
+        let listed = Kind::ALL.into_iter().find_map(|kind| Some((kind, *self.objects.get(&(kind, serial))?)));
+        let by_id = || self.ids.iter().find(|(_, (_, of))| *of == serial).map(|(id, (kind, _))| (*kind, *id));
+        let by_digest = || self.digests.iter().find(|(_, of)| **of == serial).map(|((kind, id), _)| (*kind, *id));
+        listed.or_else(by_id).or_else(by_digest)
+    }
+
+    fn leads_to(&self, kind: Kind, id: Id) -> Option<Serial> {
+        match kind.is_content() {
+            true => self.digests.get(&(kind, id)).copied(),
+            false => self.ids.get(&id).filter(|(of, _)| *of == kind).map(|(_, serial)| *serial),
+        }
+    }
+}
+
+/// The kind and ID that a record gives.
+fn identity(row: &Row) -> Option<(Kind, Id)> {
+    match row {
+        Row::Ctr(head) => Some((Kind::Ctr, head.id())),
+        Row::Pod(head) => Some((Kind::Pod, head.id())),
+        Row::Image(head) => Some((Kind::Image, head.id())),
+        Row::Layer(head) => Some((Kind::Layer, head.id())),
+        _ => None,
+    }
+}
+
+/// Who claims an ID, by the space that it is of: containers and pods share one.
+type Claims = BTreeMap<(Option<Kind>, Id), Vec<(Kind, Serial)>>;
+
+/// Fills in which objects there are: each has a record and an ID of its own.
+pub(super) fn objects(state: &impl Query, look: &mut Look, found: &mut Found) -> Result<()> {
+    let indexes = Indexes::read(state, found)?;
+    let mut claims: Claims = BTreeMap::new();
+    for (serial, row) in &look.rows {
+        let known = match row {
+            Some(row) => identity(row),
+            None => indexes.of_damaged(*serial),
+        };
+        if let Some((kind, id)) = known {
+            claims.entry((kind.is_content().then_some(kind), id)).or_default().push((kind, *serial));
+        }
+    }
+    for ((_, id), claims) in claims {
+        let entitled = claims.iter().find(|(kind, serial)| indexes.leads_to(*kind, id) == Some(*serial));
+        let Some((kind, serial)) = entitled.or(claims.first()).copied() else { continue };
+        look.objects.insert((kind, serial), id);
+        for (_, other) in claims.into_iter().filter(|claim| *claim != (kind, serial)) {
+            found.structure(format!("rows {other}"), format!("another object has the ID {id}"), Fix::drop_row(other));
+        }
+    }
+    compare_ids(look, &indexes, found);
+    Ok(())
+}
+
+fn compare_ids(look: &Look, indexes: &Indexes, found: &mut Found) {
+    let (mut ids, mut digests) = (BTreeMap::new(), BTreeMap::new());
+    for ((kind, serial), id) in &look.objects {
+        match kind.is_content() {
+            true => drop(digests.insert((*kind, *id), *serial)),
+            false => drop(ids.insert(*id, (*kind, *serial))),
+        }
+    }
+    let nowhere = "its ID does not lead to it";
+    let (mut drops, mut puts) = (Vec::new(), Vec::new());
+    compare(
+        &indexes.objects,
+        &look.objects,
+        |(kind, serial), id| {
+            let words = format!("row {serial} is not this object's");
+            drops.push((format!("objects {id}"), words, Entry::Object((*kind, *serial), *id)));
+        },
+        |(kind, serial), id| {
+            let words = "an object that has no ID".to_owned();
+            puts.push((format!("rows {serial}"), words, Entry::Object((*kind, *serial), *id)));
+        },
+    );
+    compare(
+        &indexes.ids,
+        &ids,
+        |id, object| drops.push((format!("ids {id}"), "it is no object's".to_owned(), Entry::Id(*id, *object))),
+        |id, object| puts.push((format!("{}/{id}", object.0.dir()), nowhere.to_owned(), Entry::Id(*id, *object))),
+    );
+    compare(
+        &indexes.digests,
+        &digests,
+        |key, serial| {
+            drops.push((format!("digests {}", key.1), "it is no object's".to_owned(), Entry::Digest(*key, *serial)));
+        },
+        |key, serial| {
+            puts.push((format!("{}/{}", key.0.dir(), key.1), nowhere.to_owned(), Entry::Digest(*key, *serial)));
+        },
+    );
+    for (object, words, entry) in drops {
+        found.structure(object, words, Fix::drop(entry));
+    }
+    for (object, words, entry) in puts {
+        found.structure(object, words, Fix::put(entry));
+    }
+}
+
+/// Rows that do not decode. One that is an object's takes it along; any other is made anew by whoever
+/// needs it, once it is gone.
+pub(super) fn damaged(look: &Look, damaged: &BTreeMap<Serial, String>, found: &mut Found) {
+    for (serial, why) in damaged {
+        let kind = Kind::ALL.into_iter().find(|kind| look.exists(*kind, *serial));
+        // A container's own layer follows from the container, which tells of it.
+        if look.own_layers.contains_key(serial) {
+            continue;
+        }
+        let (object, fix) = match kind {
+            Some(kind) => (look.path(kind, *serial), Fix::Remove(kind, *serial)),
+            None => (format!("rows {serial}"), Fix::drop_row(*serial)),
+        };
+        found.structure(object, format!("row {serial} does not decode: {why}"), fix);
+    }
+}
+
+/// The documents of each object are there, and as long as its record says.
+pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> Result<()> {
+    let mut sizes: BTreeMap<(Serial, u8), u64> = BTreeMap::new();
+    for entry in state.table(DOCS)?.iter()? {
+        let (key, bytes) = entry?;
+        sizes.insert(key.value(), bytes.value().len() as u64);
+    }
+    for (kind, serial) in look.objects.keys() {
+        let (kind, serial) = (*kind, *serial);
+        let mut size_of = |doc: Doc| sizes.remove(&(serial, doc as u8));
+        if look.is_damaged(serial) {
+            sizes.retain(|(of, _), _| *of != serial);
+        } else if let Some(head) = look.ctr(serial) {
+            let put = |doc, stamp| match doc {
+                Doc::State => Row::Ctr(CtrHead { state: stamp, ..head.clone() }),
+                _ => Row::Ctr(CtrHead { config: stamp, ..head.clone() }),
+            };
+            for (doc, stamp) in [(Doc::Config, head.config), (Doc::State, head.state)] {
+                stamped(look, found, (kind, serial), doc, stamp, size_of(doc), put);
+            }
+        } else if let Some(head) = look.pod(serial) {
+            let put = |doc, stamp| match doc {
+                Doc::State => Row::Pod(PodHead { state: stamp, ..head.clone() }),
+                _ => Row::Pod(PodHead { config: stamp, ..head.clone() }),
+            };
+            for (doc, stamp) in [(Doc::Config, head.config), (Doc::State, head.state)] {
+                stamped(look, found, (kind, serial), doc, stamp, size_of(doc), put);
+            }
+        } else if let Some(head) = look.image(serial) {
+            for (doc, due) in [(Doc::Config, head.config), (Doc::Manifest, head.manifest)] {
+                let (trouble, words) = match size_of(doc) {
+                    Some(size) if size == due => continue,
+                    Some(size) => {
+                        (Trouble::ImageDataIncorrectSize, format!("its {} has {size} bytes, not {due}", doc.name()))
+                    }
+                    None => (Trouble::ImageDataMissing, format!("its {} is missing", doc.name())),
+                };
+                found.push(trouble, look.path(kind, serial), words, Fix::Remove(kind, serial));
+            }
+        }
+    }
+    for (serial, doc) in sizes.into_keys() {
+        let fix = Fix::step(Step::Forget(Foreign::Doc(serial, doc)));
+        found.structure(format!("docs {serial} {doc}"), "a document of no object", fix);
+    }
+    Ok(())
+}
+
+/// A document whose size is part of a stamp.
+fn stamped(
+    look: &Look,
+    found: &mut Found,
+    (kind, serial): (Kind, Serial),
+    doc: Doc,
+    stamp: Stamp,
+    size: Option<u64>,
+    put: impl Fn(Doc, Stamp) -> Row,
+) {
+    let (words, fix) = match size {
+        Some(size) if size == stamp.size => return,
+        Some(size) => (
+            format!("its {} has {size} bytes, not {}", doc.name(), stamp.size),
+            Fix::Record(serial, Box::new(put(doc, Stamp { size, ..stamp }))),
+        ),
+        None => (format!("its {} is missing", doc.name()), Fix::Remove(kind, serial)),
+    };
+    found.structure(look.path(kind, serial), words, fix);
+}
+
+/// The kept answers decode.
+pub(super) fn requests(state: &impl Query, found: &mut Found) -> Result<()> {
+    for entry in state.table(REQUESTS)?.iter()? {
+        let (key, bytes) = entry?;
+        if postcard::from_bytes::<Done>(bytes.value()).is_err() {
+            let (connection, unique) = key.value();
+            let fix = Fix::step(Step::Forget(Foreign::Request(connection, unique)));
+            found.structure(format!("requests {connection} {unique}"), "does not decode", fix);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,749 @@
+//! Damage of every kind: planted, found by name, repaired, found gone; and all else is as it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use ctrfs::driver::hash::digest;
+use ctrfs::model::record::Row;
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::images::{DAMAGES, IMAGE, LAYER, Stack, bytes, serials, stack};
+use crate::rows::{
+    DIGESTS, DOCS, HELD, IDS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, PLACES, REQUESTS, ROWS, dump, edit,
+    replace_row, serial,
+};
+use crate::support::images::{Image, names_in};
+use crate::support::{CTRFS, Mounted, Random, is_mounted, kill, mountinfo, seed, text, wait_until};
+
+/// What `ctrfs check` says and exits with.
+fn check(tree: &Mounted, arguments: &[&str]) -> (String, i32) {
+    let output = Command::new(CTRFS).arg("check").args(arguments).arg(&tree.store).output().unwrap();
+    (text(&output), output.status.code().unwrap())
+}
+
+fn says(said: &str, line: &str) {
+    assert!(said.lines().any(|own| own == line), "no line {line:?} in:\n{said}");
+}
+
+/// The files of a store and of what lies beside it, but for what the database itself is kept in.
+fn files(store: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, dir: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                into.insert(name, vec![]);
+                walk(root, &path, into);
+            } else {
+                into.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    for dir in ["layers", "ctr"] {
+        walk(store, &store.join(dir), &mut all);
+    }
+    all
+}
+
+/// The rows that two stores do not share.
+fn differences(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
+    let mut keys: Vec<&String> = one.keys().chain(other.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter().filter(|key| one.get(*key) != other.get(*key)).cloned().collect()
+}
+
+/// Damages of a stack after which something cannot be as it was: what repair needs, and how many
+/// containers, images and layers are left.
+const LOSSES: [(&str, &str, [usize; 3]); 3] = [
+    ("a layer without a diff-id", "it has no diff-id: needs --force: container web goes with it", [0, 1, 1]),
+    ("a layer of another size", "its files have 1 bytes, not 9: needs --force: container web goes with it", [0, 1, 1]),
+    ("an image without a manifest", "its manifest is missing: needs --force: container web goes with it", [0, 1, 1]),
+];
+
+#[test]
+fn rows_of_images_are_repaired() {
+    let stack = stack();
+    let tree = &stack.tree;
+    let database = tree.store.join("ctrfs.redb");
+    let (sound, rows, beside) = (fs::read(&database).unwrap(), dump(&tree.store), files(&tree.store));
+    let layers = tree.store.join("layers");
+    let kept = tree.store.with_file_name("kept");
+    copy(&layers, &kept);
+    for (what, damage, words) in DAMAGES {
+        edit(&tree.store, |txn| damage(txn, &serials(&stack, txn)));
+        let found = check(tree, &[]).0;
+        assert!(found.contains(words), "{what}: {found}");
+        let (said, status) = check(tree, &["--repair"]);
+        match LOSSES.iter().find(|(name, ..)| name == what) {
+            None => {
+                assert!(
+                    status == 0 && said.ends_with("ok: 1 containers, 0 pods, 2 images, 3 layers\n"),
+                    "{what}: {said}"
+                );
+                assert!(said.lines().rev().skip(1).all(|line| line.ends_with(": mended")), "{what}: {said}");
+                let after = differences(&rows, &dump(&tree.store));
+                // When a directory of names changed last is lost with its row.
+                let mended = after.iter().filter(|key| !(what.starts_with("a directory") && key.starts_with("rows")));
+                let mended: Vec<_> = mended.collect();
+                assert!(mended.is_empty(), "{what}: {mended:?}");
+                assert!(files(&tree.store) == beside, "{what}: files changed");
+            }
+            Some((_, stays, left)) => {
+                assert_eq!(status, 1, "{what}: {said}");
+                assert!(said.contains(stays), "{what}: {said}");
+                assert!(files(&tree.store) == beside, "{what}: files of what stays changed");
+                let (said, status) = check(tree, &["--repair", "--force"]);
+                let [ctrs, images, layered] = left;
+                let end = format!("ok: {ctrs} containers, 0 pods, {images} images, {layered} layers\n");
+                assert!(status == 0 && said.ends_with(&end), "{what}: {said}");
+                assert!(said.contains(&format!("container-image-missing ctr/{}: ", stack.ctr)), "{what}: {said}");
+                others_are_as_they_were(&stack, &rows, what);
+                fs::remove_dir_all(&layers).unwrap();
+                copy(&kept, &layers);
+            }
+        }
+        fs::write(&database, &sound).unwrap();
+    }
+}
+
+/// Of the image that has nothing to do with the damage, no row but the lists of who uses its layer.
+fn others_are_as_they_were(stack: &Stack, rows: &BTreeMap<String, String>, what: &str) {
+    let after = dump(&stack.tree.store);
+    let (image, layer) = edit(&stack.tree.store, |txn| {
+        let digests = txn.open_table(DIGESTS).unwrap();
+        let of = |kind, id: &str| digests.get((kind, &bytes(id))).unwrap().expect("it is left").value();
+        (of(IMAGE, &stack.base.id()), of(LAYER, &stack.base.layers()[0]))
+    });
+    let mut own = 0;
+    for (key, value) in rows {
+        let is_its = [format!("rows {image}"), format!("docs ({image}, 0)"), format!("docs ({image}, 2)")]
+            .contains(key)
+            || key.starts_with(&format!("places ({image}, "))
+            || key.starts_with(&format!("tagged ({image}, "))
+            || *key == format!("held ({layer}, {image})")
+            || key.starts_with("tags \"localhost/base");
+        own += usize::from(is_its);
+        assert!(!is_its || after.get(key) == Some(value), "{what}: {key}");
+    }
+    assert_eq!(own, 7, "{what}");
+    assert_eq!(fs::read(stack.tree.store.join("layers").join(&stack.base.layers()[0]).join("fs/file")).unwrap(), b"a");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).output().unwrap();
+    assert!(copied.status.success(), "{}", text(&copied));
+}
+
+/// A pod with two containers of which one needs the other, and some beside it.
+fn company() -> Mounted {
+    let tree = Mounted::new();
+    fs::write(tree.path("create/pod"), "{\"name\":\"shop\"}\n").unwrap();
+    let documents = [
+        r#"{"name":"db","pod":"shop"}"#,
+        r#"{"name":"web","pod":"shop","Dependencies":["db"]}"#,
+        r#"{"name":"other"}"#,
+        r#"{"name":"friend","netNsCtr":"other"}"#,
+    ];
+    fs::write(tree.path("create/ctr"), documents.join("\n") + "\n").unwrap();
+    tree
+}
+
+/// What is done to a store, by the IDs of `shop`, `db` and `web`; what the check says of it; and the
+/// containers and pods that are left of 4 and 1 when it is repaired by force, if that is needed.
+type Damage = (&'static str, fn(&WriteTransaction, &[String; 3]), &'static str, Option<[usize; 2]>);
+
+fn tie(txn: &WriteTransaction, ids: &[String; 3]) -> (u64, u64, u64) {
+    let (db, web) = (serial(txn, &ids[1]), serial(txn, &ids[2]));
+    (db, web, txn.open_table(NEEDS).unwrap().get((web, db)).unwrap().expect("web needs db").value())
+}
+
+fn change(txn: &WriteTransaction, serial: u64, change: fn(&mut Row)) {
+    replace_row(txn, serial, |bytes| {
+        let mut row: Row = postcard::from_bytes(&bytes).unwrap();
+        change(&mut row);
+        postcard::to_allocvec(&row).unwrap()
+    });
+}
+
+fn binding(txn: &WriteTransaction) -> u64 {
+    txn.open_table(NAMES).unwrap().get("web").unwrap().unwrap().value()
+}
+
+fn member(txn: &WriteTransaction, ids: &[String; 3]) -> u64 {
+    let key = (serial(txn, &ids[0]), serial(txn, &ids[2]));
+    txn.open_table(MEMBERS).unwrap().get(key).unwrap().unwrap().value()
+}
+
+const COMPANY: &[Damage] = &[
+    (
+        "no ID",
+        |txn, ids| drop(txn.open_table(IDS).unwrap().remove(&bytes(&ids[2])).unwrap()),
+        "its ID does not lead to it",
+        None,
+    ),
+    (
+        "an ID of nobody's",
+        |txn, _| drop(txn.open_table(IDS).unwrap().insert(&[7; 32], (0, 1 << 40)).unwrap()),
+        "structure ids 0707",
+        None,
+    ),
+    (
+        "an ID of no kind",
+        |txn, _| drop(txn.open_table(IDS).unwrap().insert(&[7; 32], (9, 1)).unwrap()),
+        "there is no such kind of object",
+        None,
+    ),
+    (
+        "not listed",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            txn.open_table(OBJECTS).unwrap().remove((0, web)).unwrap();
+        },
+        "an object that has no ID",
+        None,
+    ),
+    (
+        "an object without a row",
+        |txn, _| drop(txn.open_table(OBJECTS).unwrap().insert((0, 1 << 40), &[7; 32]).unwrap()),
+        "is not this object's",
+        None,
+    ),
+    (
+        "the ID of another",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            let row = txn.open_table(ROWS).unwrap().get(web).unwrap().unwrap().value().to_vec();
+            let mut rows = txn.open_table(ROWS).unwrap();
+            let next = rows.iter().unwrap().next_back().unwrap().unwrap().0.value() + 1;
+            rows.insert(next, row.as_slice()).unwrap();
+        },
+        "another object has the ID",
+        None,
+    ),
+    (
+        "serials that come again",
+        |txn, _| drop(txn.open_table(META).unwrap().insert("next", 2u64.to_le_bytes().as_slice()).unwrap()),
+        "the next serial is 2",
+        None,
+    ),
+    (
+        "a name lost",
+        |txn, _| drop(txn.open_table(NAMES).unwrap().remove("web").unwrap()),
+        "structure names web: ",
+        None,
+    ),
+    (
+        "a name of nobody's",
+        |txn, _| drop(txn.open_table(NAMES).unwrap().insert("ghost", 1 << 40).unwrap()),
+        "structure names ghost: does not lead to an object of that name",
+        None,
+    ),
+    (
+        "a name without a row",
+        |txn, _| {
+            let binding = binding(txn);
+            txn.open_table(ROWS).unwrap().remove(binding).unwrap();
+        },
+        "structure names web: row",
+        None,
+    ),
+    (
+        "a name whose row does not decode",
+        |txn, _| {
+            let binding = binding(txn);
+            replace_row(txn, binding, |_| vec![0xff; 9]);
+        },
+        "does not decode",
+        None,
+    ),
+    (
+        "a name of two",
+        |txn, ids| {
+            let db = serial(txn, &ids[1]);
+            change(txn, db, |row| {
+                if let Row::Ctr(head) = row {
+                    head.name = "web".to_owned();
+                }
+            });
+        },
+        "its record does not follow from its documents",
+        None,
+    ),
+    (
+        "an edge without a row",
+        |txn, ids| {
+            let edge = tie(txn, ids).2;
+            txn.open_table(ROWS).unwrap().remove(edge).unwrap();
+        },
+        "is not this edge's",
+        None,
+    ),
+    (
+        "an edge whose row does not decode",
+        |txn, ids| {
+            let edge = tie(txn, ids).2;
+            replace_row(txn, edge, |_| vec![]);
+        },
+        "does not decode",
+        None,
+    ),
+    (
+        "half an edge",
+        |txn, ids| {
+            let (db, web, _) = tie(txn, ids);
+            txn.open_table(NEEDS).unwrap().remove((web, db)).unwrap();
+        },
+        "a dependency that is not listed",
+        None,
+    ),
+    (
+        "the other half",
+        |txn, ids| {
+            let (db, web, _) = tie(txn, ids);
+            txn.open_table(NEEDED).unwrap().remove((db, web)).unwrap();
+        },
+        "structure needed ",
+        None,
+    ),
+    (
+        "an edge to nobody",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            txn.open_table(NEEDS).unwrap().insert((web, 1 << 40), 1 << 41).unwrap();
+        },
+        "no dependency of one container on another",
+        None,
+    ),
+    (
+        "a pod that does not list it",
+        |txn, ids| {
+            let key = (serial(txn, &ids[0]), serial(txn, &ids[2]));
+            txn.open_table(MEMBERS).unwrap().remove(key).unwrap();
+        },
+        "its pod does not list it",
+        None,
+    ),
+    (
+        "a pod that lists nobody",
+        |txn, ids| {
+            let pod = serial(txn, &ids[0]);
+            txn.open_table(MEMBERS).unwrap().insert((pod, 1 << 40), 1 << 41).unwrap();
+        },
+        "the container does not say so",
+        None,
+    ),
+    (
+        "a membership without a row",
+        |txn, ids| {
+            let member = member(txn, ids);
+            txn.open_table(ROWS).unwrap().remove(member).unwrap();
+        },
+        "is not this membership's",
+        None,
+    ),
+    (
+        "a count that is wrong",
+        |txn, ids| {
+            let pod = serial(txn, &ids[0]);
+            change(txn, pod, |row| {
+                if let Row::Pod(head) = row {
+                    head.counts = [3; 9];
+                }
+            });
+        },
+        "its count of members by status is wrong",
+        None,
+    ),
+    (
+        "a document of another length",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            change(txn, web, |row| {
+                if let Row::Ctr(head) = row {
+                    head.state.size += 1;
+                }
+            });
+        },
+        "its state has",
+        None,
+    ),
+    (
+        "a document of nobody's",
+        |txn, _| drop(txn.open_table(DOCS).unwrap().insert((1 << 40, 0), b"{}".as_slice()).unwrap()),
+        "a document of no object",
+        None,
+    ),
+    (
+        "an answer that does not decode",
+        |txn, _| drop(txn.open_table(REQUESTS).unwrap().insert((1, 2), [0xff; 3].as_slice()).unwrap()),
+        "structure requests 1 2: does not decode",
+        None,
+    ),
+    (
+        "a record that does not decode",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            replace_row(txn, web, |_| vec![0xff; 40]);
+        },
+        "does not decode",
+        Some([3, 1]),
+    ),
+    (
+        "a record that another needs",
+        |txn, ids| {
+            let db = serial(txn, &ids[1]);
+            replace_row(txn, db, |_| vec![0xff; 40]);
+        },
+        "does not decode",
+        Some([2, 1]),
+    ),
+    (
+        "a pod's record that does not decode",
+        |txn, ids| {
+            let pod = serial(txn, &ids[0]);
+            replace_row(txn, pod, |_| vec![0xff; 40]);
+        },
+        "does not decode",
+        Some([2, 0]),
+    ),
+    (
+        "a config that is no JSON",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            let old = txn.open_table(DOCS).unwrap().get((web, 0)).unwrap().unwrap().value().to_vec();
+            txn.open_table(DOCS)
+                .unwrap()
+                .insert((web, 0), &old[..old.len() - 1].iter().map(|_| b'x').chain([b'\n']).collect::<Vec<u8>>()[..])
+                .unwrap();
+        },
+        "config",
+        Some([3, 1]),
+    ),
+    (
+        "a state that is missing",
+        |txn, ids| {
+            let web = serial(txn, &ids[2]);
+            txn.open_table(DOCS).unwrap().remove((web, 1)).unwrap();
+        },
+        "its state is missing",
+        Some([3, 1]),
+    ),
+    (
+        "a pod that is gone",
+        |txn, ids| {
+            let pod = serial(txn, &ids[0]);
+            txn.open_table(ROWS).unwrap().remove(pod).unwrap();
+        },
+        "its pod is gone",
+        Some([2, 0]),
+    ),
+    (
+        "a dependency across a border",
+        |txn, ids| {
+            let db = serial(txn, &ids[1]);
+            change(txn, db, |row| {
+                if let Row::Ctr(head) = row {
+                    head.pod = None;
+                }
+            });
+        },
+        "crosses a pod's border",
+        Some([3, 1]),
+    ),
+];
+
+#[test]
+fn rows_of_containers_and_pods_are_repaired() {
+    let tree = company();
+    let ids = [tree.read("pod/shop/config"), tree.id("db"), tree.id("web")];
+    let shop: serde_json::Value = serde_json::from_str(&ids[0]).unwrap();
+    let ids = [shop["id"].as_str().unwrap().to_owned(), ids[1].clone(), ids[2].clone()];
+    let strangers = [tree.id("other"), tree.id("friend")];
+    tree.unmount();
+    let database = tree.store.join("ctrfs.redb");
+    let (sound, rows) = (fs::read(&database).unwrap(), dump(&tree.store));
+    for (what, damage, words, forced) in COMPANY {
+        edit(&tree.store, |txn| damage(txn, &ids));
+        let (found, status) = check(&tree, &[]);
+        assert!(found.contains(words) && status == 1, "{what}: {found}");
+        let (said, status) = check(&tree, &["--repair"]);
+        assert!(said.contains(words), "{what}: {said}");
+        match forced {
+            None => {
+                assert!(
+                    status == 0 && said.ends_with("ok: 4 containers, 1 pods, 0 images, 0 layers\n"),
+                    "{what}: {said}"
+                );
+                assert_eq!(differences(&rows, &dump(&tree.store)), [""; 0], "{what}");
+            }
+            Some([ctrs, pods]) => {
+                assert!(status == 1 && said.contains(": needs --force"), "{what}: {said}");
+                let left = check(&tree, &[]).0;
+                assert!(left.contains(words), "{what}: {left}");
+                let (said, status) = check(&tree, &["--repair", "--force"]);
+                let end = format!("ok: {ctrs} containers, {pods} pods, 0 images, 0 layers\n");
+                assert!(status == 0 && said.ends_with(&end), "{what}: {said}");
+            }
+        }
+        let after = dump(&tree.store);
+        edit(&tree.store, |txn| {
+            for serial in strangers.iter().map(|id| serial(txn, id)) {
+                for key in [format!("rows {serial}"), format!("docs ({serial}, 0)"), format!("docs ({serial}, 1)")] {
+                    assert_eq!(after.get(&key), rows.get(&key), "{what}: {key}");
+                    assert!(rows.contains_key(&key));
+                }
+            }
+        });
+        fs::write(&database, &sound).unwrap();
+    }
+}
+
+/// Of a layer that is gone with its row: what is upon it cannot be.
+#[test]
+fn a_layer_that_is_not_there_takes_along_what_is_upon_it() {
+    let stack = stack();
+    let tree = &stack.tree;
+    tree.mount();
+    fs::remove_dir(tree.path("ctr/".to_owned().as_str()).join(&stack.ctr)).unwrap();
+    tree.unmount();
+    edit(&tree.store, |txn| {
+        let bottom = serials_of_layers(&stack, txn)[0];
+        txn.open_table(ROWS).unwrap().remove(bottom).unwrap();
+    });
+    let found = check(tree, &[]).0;
+    assert!(
+        found.contains(&format!("layer-missing layer/{}: the layer below it, #", stack.upon.layers()[1])),
+        "{found}"
+    );
+    for image in [&stack.base, &stack.upon] {
+        says(&found, &format!("image-layer-missing image/{}: its layer 0 is not in the store", image.id()));
+    }
+    let (said, status) = check(tree, &["--repair"]);
+    assert!(status == 0 && said.ends_with("ok: 0 containers, 0 pods, 0 images, 0 layers\n"), "{said}");
+    assert_eq!(names_in(&tree.store.join("layers")), [""; 0], "their directories go");
+}
+
+fn serials_of_layers(stack: &Stack, txn: &WriteTransaction) -> Vec<u64> {
+    let digests = txn.open_table(DIGESTS).unwrap();
+    stack.upon.layers().iter().map(|id| digests.get((LAYER, &bytes(id))).unwrap().unwrap().value()).collect()
+}
+
+#[test]
+fn a_layer_that_nothing_needs_goes() {
+    let stack = stack();
+    let tree = &stack.tree;
+    let lonely = digest(b"lonely").id().to_string();
+    fs::create_dir_all(tree.store.join("layers").join(&lonely).join("fs")).unwrap();
+    let rows = dump(&tree.store);
+    edit(&tree.store, |txn| {
+        let top = serials_of_layers(&stack, txn)[1];
+        let mut row: Row =
+            postcard::from_bytes(txn.open_table(ROWS).unwrap().get(top).unwrap().unwrap().value()).unwrap();
+        let Row::Layer(head) = &mut row else { panic!("a layer") };
+        (head.id, head.parent, head.size, head.entries) = (bytes(&lonely), None, 0, 0);
+        let next =
+            u64::from_le_bytes(txn.open_table(META).unwrap().get("next").unwrap().unwrap().value().try_into().unwrap());
+        txn.open_table(META).unwrap().insert("next", (next + 1).to_le_bytes().as_slice()).unwrap();
+        txn.open_table(ROWS).unwrap().insert(next, postcard::to_allocvec(&row).unwrap().as_slice()).unwrap();
+        txn.open_table(DIGESTS).unwrap().insert((LAYER, &bytes(&lonely)), next).unwrap();
+        txn.open_table(OBJECTS).unwrap().insert((LAYER, next), &bytes(&lonely)).unwrap();
+    });
+    assert_eq!(check(tree, &[]).0, format!("layer-unreferenced layer/{lonely}: no image has it\n"));
+    let (said, _) = check(tree, &["--repair"]);
+    let done = format!("layer-unreferenced layer/{lonely}: no image has it: removed\n");
+    assert_eq!(said, done + "ok: 1 containers, 0 pods, 2 images, 3 layers\n");
+    assert_eq!(differences(&rows, &dump(&tree.store)), [""; 0]);
+    assert!(!tree.store.join("layers").join(&lonely).exists());
+}
+
+/// How an image's document is damaged, which of them, and what the check says.
+type Data = (u8, fn(&mut Vec<u8>), &'static str, &'static str);
+
+const DATA: [Data; 4] = [
+    (0, |bytes| bytes.push(b' '), "image-data-incorrect-size", "its config has "),
+    (2, |bytes| bytes.push(b' '), "image-data-incorrect-size", "its manifest has "),
+    (0, |bytes| bytes[2] ^= 1, "image-data-modified", "the digest of its config is another"),
+    (2, |bytes| another_digest(bytes), "image-data-modified", "its manifest does not name its config"),
+];
+
+fn another_digest(manifest: &mut [u8]) {
+    let begin = manifest.windows(7).position(|part| part == b"sha256:").unwrap() + 7;
+    manifest[begin] = if manifest[begin] == b'0' { b'1' } else { b'0' };
+}
+
+#[test]
+fn an_image_whose_documents_are_not_its_own_goes() {
+    let tree = Mounted::new();
+    let (bad, good) = (Image::new("bad", &["a"]), Image::new("good", &["a", "b"]));
+    bad.import(&tree, &["bad"]);
+    good.import(&tree, &["good"]);
+    tree.unmount();
+    let database = tree.store.join("ctrfs.redb");
+    let sound = fs::read(&database).unwrap();
+    for (doc, damage, kind, words) in DATA {
+        edit(&tree.store, |txn| {
+            let image = txn.open_table(DIGESTS).unwrap().get((IMAGE, &bytes(&bad.id()))).unwrap().unwrap().value();
+            let mut bytes = txn.open_table(DOCS).unwrap().get((image, doc)).unwrap().unwrap().value().to_vec();
+            damage(&mut bytes);
+            txn.open_table(DOCS).unwrap().insert((image, doc), bytes.as_slice()).unwrap();
+        });
+        let begin = format!("{kind} image/{}: {words}", bad.id());
+        let found = check(&tree, &[]).0;
+        assert!(found.starts_with(&begin) && found.lines().count() == 1, "{found}");
+        let (said, status) = check(&tree, &["--repair"]);
+        assert!(
+            said.starts_with(&begin) && said.contains(": removed\nok: 0 containers, 0 pods, 1 images, 2 layers"),
+            "{said}"
+        );
+        assert_eq!(status, 0);
+        tree.mount();
+        assert_eq!(names_in(&tree.path("image-name/localhost")), ["good:latest"]);
+        tree.unmount();
+        fs::write(&database, &sound).unwrap();
+    }
+}
+
+/// A container whose image is not in the store any more goes by force only.
+#[test]
+fn a_container_without_its_image_stays_unless_forced() {
+    let stack = stack();
+    let tree = &stack.tree;
+    edit(&tree.store, |txn| {
+        let image = serials(&stack, txn).image;
+        txn.open_table(ROWS).unwrap().remove(image).unwrap();
+        txn.open_table(PLACES).unwrap().retain(|(of, _), _| of != image).unwrap();
+        txn.open_table(HELD).unwrap().retain(|(_, of), _| of != image).unwrap();
+    });
+    let begin = format!("container-image-missing ctr/{}: its image, #", stack.ctr);
+    assert!(check(tree, &[]).0.contains(&begin));
+    let (said, status) = check(tree, &["--repair"]);
+    assert!(said.contains(&begin) && said.contains(" is not in the store: needs --force\n"), "{said}");
+    assert_eq!(status, 1);
+    let (left, _) = check(tree, &[]);
+    assert!(left.starts_with(&begin) && left.lines().count() == 1, "exactly what needs force: {left}");
+    let (said, status) = check(tree, &["--repair", "--force"]);
+    assert!(said.contains(&begin) && said.ends_with("ok: 0 containers, 0 pods, 1 images, 1 layers\n"), "{said}");
+    assert_eq!(status, 0);
+}
+
+/// A store whose layers, documents and rows are damaged, some of it under a mounted container.
+fn battered() -> (Mounted, Vec<Image>) {
+    let tree = Mounted::new();
+    let images: Vec<Image> = (0..8)
+        .map(|n| Image::new(&n.to_string(), [&["a", "b"][..], &["a", "c"], &["d"], &["e", "f"]][n % 4]))
+        .collect();
+    for (n, image) in images.iter().enumerate() {
+        image.import(&tree, &[&format!("i{n}")]);
+    }
+    (tree, images)
+}
+
+fn batter(tree: &Mounted, images: &[Image]) {
+    for image in &images[1..3] {
+        fs::remove_dir_all(tree.store.join("layers").join(image.layers().last().unwrap())).unwrap();
+    }
+    let top = tree.store.join("layers").join(&images[3].layers()[1]).join("fs");
+    fs::write(top.join("file"), "longer").unwrap();
+    for n in 0..5u8 {
+        let id = digest(&[n]).id().to_string();
+        fs::create_dir_all(tree.store.join("layers").join(&id).join("fs")).unwrap();
+        fs::create_dir_all(tree.store.join("ctr").join(id).join("upper")).unwrap();
+    }
+}
+
+/// What is left of a battered store: two images of the same layers.
+const MENDED: &str = "ok: 0 containers, 0 pods, 2 images, 2 layers\n";
+
+#[test]
+fn a_repair_whose_server_is_killed_ends_well() {
+    let mut random = Random(seed());
+    let (tree, images) = battered();
+    batter(&tree, &images);
+    let mut order = Command::new(CTRFS);
+    let order = order.args(["check", "--repair"]).arg(&tree.at).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for round in 0..8 {
+        let repair = order.spawn().unwrap();
+        thread::sleep(Duration::from_micros(random.next() % 40_000));
+        tree.kill_server();
+        let said = repair.wait_with_output().unwrap();
+        // The request is sent to the next server.
+        assert!(said.status.success(), "round {round}: {}", text(&said));
+        assert!(text(&said).ends_with(MENDED), "round {round}: {}", text(&said));
+        assert_eq!(tree.read("check"), MENDED, "round {round}");
+        for n in (1..4).flat_map(|n| [n, n + 4]) {
+            images[n].import(&tree, &[&format!("i{n}")]);
+        }
+        batter(&tree, &images);
+    }
+    assert!(tree.ctrfs(&["check", "--repair"]).status.success());
+    wait_until("the trash is emptied", || names_in(&tree.store.join("trash")).is_empty());
+}
+
+#[test]
+fn a_repair_that_is_killed_is_done_again() {
+    let mut random = Random(seed());
+    let (tree, images) = battered();
+    tree.unmount();
+    let kept = tree.store.with_file_name("kept");
+    copy(&tree.store, &kept);
+    for round in 0..8 {
+        fs::remove_dir_all(&tree.store).unwrap();
+        copy(&kept, &tree.store);
+        batter(&tree, &images);
+        let mut repair = Command::new(CTRFS);
+        let mut repair = repair.args(["check", "--repair"]).arg(&tree.store).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(random.next() % 40_000));
+        kill(repair.id());
+        repair.wait().unwrap();
+        let (said, status) = check(&tree, &["--repair"]);
+        assert!(status == 0 && said.ends_with(MENDED), "round {round}: {said}");
+        let mut due = images[0].layers();
+        due.sort();
+        assert_eq!(names_in(&tree.store.join("layers")), due, "round {round}");
+        assert_eq!(names_in(&tree.store.join("trash")), [""; 0], "round {round}");
+    }
+}
+
+/// One of a thousand is damaged: the others are not touched, nor is anything mounted or unmounted.
+#[test]
+fn of_a_thousand_one_is_repaired() {
+    let tree = Mounted::new();
+    let document = |n: usize| format!("{{\"name\":\"c{n}\"}}\n");
+    fs::write(tree.path("create/ctr"), (0..1000).map(document).collect::<String>()).unwrap();
+    let bad = tree.id("c500");
+    tree.unmount();
+    edit(&tree.store, |txn| {
+        let bad = serial(txn, &bad);
+        replace_row(txn, bad, |_| vec![0xff; 40]);
+    });
+    let rows = dump(&tree.store);
+    let number = edit(&tree.store, |txn| serial(txn, &bad));
+    tree.mount();
+    let mounts = mountinfo();
+    let found = tree.read("check");
+    assert!(found.starts_with(&format!("structure ctr/{bad}: row {number} does not decode: ")), "{found}");
+    let said = tree.ctrfs(&["check", "--repair"]);
+    assert!(said.status.code() == Some(1) && text(&said).ends_with(": needs --force\n"), "{}", text(&said));
+    assert_eq!(tree.read("check"), found);
+    let said = tree.ctrfs(&["check", "--repair", "--force"]);
+    assert!(text(&said).ends_with("ok: 999 containers, 0 pods, 0 images, 0 layers\n"), "{}", text(&said));
+    assert_eq!(mountinfo(), mounts, "nothing was mounted or unmounted");
+    assert!(is_mounted(&tree.at) && !tree.path("name/c500").exists());
+    tree.unmount();
+    let changed = differences(&rows, &dump(&tree.store));
+    let is_its = |key: &String| {
+        key.contains(&format!("ids {:?}", bytes(&bad)))
+            || *key == "names \"c500\""
+            || [format!("rows {number}"), format!("rows {}", number + 1)].contains(key)
+            || key.starts_with(&format!("docs ({number}, "))
+            || *key == format!("objects (0, {number})")
+    };
+    assert!(changed.iter().all(is_its), "{changed:?}");
+    assert_eq!(changed.len(), 7, "{changed:?}");
+}
