@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! layers/<id>/fs          a layer, never changed          ctr/<id>/{upper,ovl-work}   what is written upon layers
+//! images/<id>/data        files of callers, as are        ctr/<id>/data
 //! staging/<name>/<id>/fs  a layer in the making           trash/<name>                what is being deleted
 //! ```
 //!
@@ -26,6 +27,8 @@ pub enum Shelf {
     Layers,
     /// What is written upon layers.
     Uppers,
+    /// What callers keep with images.
+    Images,
 }
 
 impl Shelf {
@@ -33,6 +36,7 @@ impl Shelf {
         match self {
             Shelf::Layers => "layers",
             Shelf::Uppers => "ctr",
+            Shelf::Images => "images",
         }
     }
 }
@@ -51,11 +55,16 @@ impl Dirs {
     /// # Errors
     /// What the filesystem says, with the path.
     pub fn open(store: &Path) -> io::Result<Dirs> {
-        let dirs = Dirs { store: store.to_owned(), discarded: AtomicU64::new(0) };
-        for name in ["layers", "ctr", "staging", "trash", "empty"] {
+        let dirs = Dirs::at(store);
+        for name in ["layers", "ctr", "images", "drafts", "staging", "trash", "empty"] {
             make(&store.join(name)).map_err(|error| named(&store.join(name), error))?;
         }
         Ok(dirs)
+    }
+
+    /// The directories of a store, to be looked at only.
+    pub fn at(store: &Path) -> Dirs {
+        Dirs { store: store.to_owned(), discarded: AtomicU64::new(0) }
     }
 
     /// Where a layer's tree is.
@@ -78,7 +87,11 @@ impl Dirs {
         self.store.join("trash")
     }
 
-    fn shelf(&self, shelf: Shelf, id: Id) -> PathBuf {
+    pub(super) fn store(&self) -> &Path {
+        &self.store
+    }
+
+    pub(super) fn shelf(&self, shelf: Shelf, id: Id) -> PathBuf {
         self.store.join(shelf.name()).join(id.to_string())
     }
 
@@ -133,6 +146,11 @@ impl Dirs {
         sys::rename::sync_directory(&self.store.join(Shelf::Layers.name()))
     }
 
+    /// Whether there is a directory for an ID.
+    pub fn has(&self, shelf: Shelf, id: Id) -> bool {
+        self.shelf(shelf, id).exists()
+    }
+
     /// Moves a directory to the trash, if it is there.
     ///
     /// # Errors
@@ -141,7 +159,7 @@ impl Dirs {
         self.throw(&self.shelf(shelf, id))
     }
 
-    fn throw(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn throw(&self, path: &Path) -> io::Result<()> {
         loop {
             let number = self.discarded.fetch_add(1, Ordering::Relaxed);
             match sys::rename::rename_new(path, &self.trash().join(format!("{}-{number}", std::process::id()))) {
@@ -214,7 +232,7 @@ pub fn empty_in(store: &Path) -> PathBuf {
     store.join("empty")
 }
 
-fn make(path: &Path) -> io::Result<()> {
+pub(super) fn make(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),

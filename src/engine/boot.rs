@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
+use super::items::FileNumbers;
 use super::{Engine, Error, Outside, Result, World};
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
@@ -86,6 +87,7 @@ impl Engine {
             outside: None,
             busy: Mutex::default(),
             taking: Mutex::default(),
+            files: FileNumbers::default(),
         }
     }
 
@@ -138,13 +140,19 @@ impl Engine {
         self.connection = boot.connection;
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
-        self.store.update(move |update| {
+        let follows = self.store.snapshot()?.connection()? == boot.connection;
+        let generation = self.store.update(move |update| {
             if update.boot_id()? != boot.boot_id {
                 refresh(update, &world)?;
                 update.set_boot_id(&boot.boot_id)?;
             }
-            Ok(update.begin_server(boot.connection)?)
-        })
+            Ok::<_, Error>(update.begin_server(boot.connection)?)
+        })?;
+        self.files = FileNumbers::of(generation);
+        if !follows && let Ok(outside) = self.outside() {
+            outside.dirs.drop_drafts().unwrap_or_else(|error| log::warn!("drafts of items are left over: {error}"));
+        }
+        Ok(generation)
     }
 }
 

@@ -9,6 +9,7 @@ mod bundle;
 mod create;
 mod find;
 mod images;
+mod items;
 mod mount;
 mod remove;
 mod rename;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use self::items::FileNumbers;
 use crate::driver::dirs::Dirs;
 use crate::driver::mounts::Mounts;
 use crate::driver::run_files::RunFiles;
@@ -37,6 +39,7 @@ pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
+pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
 pub use self::view::{View, What};
@@ -133,6 +136,7 @@ pub struct Engine {
     busy: Mutex<HashSet<Serial>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
+    files: FileNumbers,
 }
 
 impl Engine {

@@ -6,7 +6,7 @@ use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
 use super::view::View;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::{Engine, Error, Origin, Result, World, items, rootfs};
 use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
@@ -83,7 +83,13 @@ impl Engine {
 
     /// Takes away the directories of objects that are removed.
     fn clear(&self, kind: Kind, answer: &Answer) {
-        self.sweep(if kind.is_content() { Shelf::Layers } else { Shelf::Uppers }, removed_ids(answer));
+        let ids = removed_ids(answer);
+        if kind.is_content() {
+            self.sweep(Shelf::Images, ids.clone());
+            self.sweep(Shelf::Layers, ids);
+        } else {
+            self.sweep(Shelf::Uppers, ids);
+        }
     }
 }
 
@@ -239,6 +245,7 @@ fn take_out(
     let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
     if kind == Kind::Ctr {
         rootfs::release(update, id, serial, now, changes)?;
+        items::release(update, serial, changes)?;
     }
     let taken = update.remove_object(kind, serial)?;
     changes.push(Change::Removed(kind, serial));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::view::{View, What};
 use super::{Engine, Error, Result};
+use crate::driver::dirs::Dirs;
 use crate::driver::netns;
 use crate::model::json::{Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, check};
@@ -64,7 +65,11 @@ impl View {
     /// # Errors
     /// What the store says.
     pub fn check(&self) -> Result<String> {
-        let mut found = findings(self.snapshot())?;
+        self.report(findings(self.snapshot())?)
+    }
+
+    /// What was found and what does not decode.
+    fn report(&self, mut found: Vec<String>) -> Result<String> {
         let (ctrs, pods) = (self.snapshot().objects(Kind::Ctr)?, self.snapshot().objects(Kind::Pod)?);
         let count = |kind| -> Result<usize> { Ok(self.snapshot().objects(kind)?.len()) };
         for (kind, objects) in [(Kind::Ctr, &ctrs), (Kind::Pod, &pods)] {
@@ -133,6 +138,18 @@ impl View {
 }
 
 impl Engine {
+    /// What does not hold in the store and of the files beside it, a line each, or one line that begins
+    /// with "ok".
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn check(&self, store: &Path) -> Result<String> {
+        let view = self.view()?;
+        let mut found = findings(view.snapshot())?;
+        found.extend(self.item_findings(&view, &Dirs::at(store))?);
+        view.report(found)
+    }
+
     /// Why an object is not well, or that it is.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct Lanes {
     pub remove: Lane,
     /// Looks through directories.
     pub measure: Lane,
+    /// Copies and looks through the bytes of large files.
+    pub items: Lane,
 }
 
 impl Lanes {
@@ -48,6 +50,11 @@ impl Lanes {
     /// # Errors
     /// There can be no more threads.
     pub fn open() -> std::io::Result<Lanes> {
-        Ok(Lanes { mount: Lane::open("mount")?, remove: Lane::open("remove")?, measure: Lane::open("measure")? })
+        Ok(Lanes {
+            mount: Lane::open("mount")?,
+            remove: Lane::open("remove")?,
+            measure: Lane::open("measure")?,
+            items: Lane::open("items")?,
+        })
     }
 }

@@ -24,8 +24,8 @@ pub use self::lane::{Lane, Lanes};
 use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
 use crate::sys;
 use crate::tree::{
-    Caller, Change, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, errno, is_absent,
-    is_incomplete, name_text, touched,
+    Caller, Change, Creating, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, Work, errno,
+    is_absent, is_incomplete, name_text, touched,
 };
 
 /// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
@@ -145,9 +145,11 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn getattr(&self, request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.tree.getattr(ino.0) {
-            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr, self.owner)),
+    fn getattr(&self, request: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        // What a handle has written is its own, and not what others see.
+        let lifetime = if fh.is_some() { NEVER } else { FOREVER };
+        match self.tree.getattr(ino.0, fh.map(|fh| fh.0)) {
+            Ok(attr) => reply.attr(&lifetime, &file_attr(&attr, self.owner)),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
             Err(error) => reply.error(self.refuse(asker(request), "getattr", Place::At(ino.0), &error)),
         }
@@ -166,7 +168,7 @@ impl Filesystem for Adapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -175,10 +177,23 @@ impl Filesystem for Adapter {
     ) {
         let owner = uid.is_some_and(|uid| uid != self.owner.uid) || gid.is_some_and(|gid| gid != self.owner.gid);
         let set = SetAttr { mode, owner, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
-        match self.tree.setattr(ino.0, set) {
-            Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, self.owner)),
-            Err(error) => reply.error(self.refuse(asker(request), "setattr", Place::At(ino.0), &error)),
+        let (asker, fh) = (asker(request), fh.map(|fh| fh.0));
+        let setattr = move |adapter: &Adapter| {
+            let result = adapter.tree.setattr(asker.origin, asker.caller, ino.0, fh, set);
+            adapter.answer(asker, "setattr", Place::At(ino.0), result, |result| match result {
+                Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, adapter.owner)),
+                Err(errno) => reply.error(errno),
+            });
+        };
+        let slow = match fh {
+            Some(fh) => self.tree.is_slow(Opened { ino: ino.0, fh }, Work::Write),
+            None => self.tree.is_large(ino.0),
+        };
+        if size.is_some() && slow {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || setattr(&adapter));
         }
+        setattr(self);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -223,10 +238,27 @@ impl Filesystem for Adapter {
         name: &OsStr,
         _mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(self.refuse_new(asker(request), "create", parent, name));
+        let creating = Creating { new: sys::fd::is_exclusive(flags), cut: sys::fd::is_truncating(flags) };
+        let asker = asker(request);
+        let result =
+            name_text(name).and_then(|name| self.tree.create(asker.origin, asker.caller, parent.0, name, creating));
+        let shown = name.to_string_lossy();
+        self.answer(asker, "create", Place::In(parent.0, &shown), result, |result| match result {
+            Ok((entered, opened)) => {
+                let (attr, fh) = (file_attr(&entered.attr, self.owner), FileHandle(opened.fh));
+                reply.created(
+                    &lifetime(entered.lifetime),
+                    &attr,
+                    fuser::Generation(0),
+                    fh,
+                    FopenFlags::FOPEN_DIRECT_IO,
+                );
+            }
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
@@ -281,7 +313,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        match self.tree.open(ino.0, write) {
+        match self.tree.open(asker(request).caller, ino.0, write) {
             Ok(opened) if write => reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO),
             Ok(opened) => {
                 reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
@@ -314,6 +346,10 @@ impl Filesystem for Adapter {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
             };
+        if self.tree.is_slow(Opened { ino: ino.0, fh: fh.0 }, Work::Read) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || read(&adapter));
+        }
         if self.tree.measures(ino.0) {
             let adapter = self.clone();
             return self.lanes.measure.run(move || read(&adapter));
@@ -326,7 +362,7 @@ impl Filesystem for Adapter {
         request: &Request,
         ino: INodeNo,
         fh: FileHandle,
-        _offset: u64,
+        offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
         flags: OpenFlags,
@@ -335,7 +371,7 @@ impl Filesystem for Adapter {
     ) {
         let (asker, append) = (asker(request), sys::fd::is_append(flags.0));
         let write = move |adapter: &Adapter, data: &[u8]| {
-            let result = adapter.tree.write(asker.origin, Opened { ino: ino.0, fh: fh.0 }, data, append);
+            let result = adapter.tree.write(asker.origin, Opened { ino: ino.0, fh: fh.0 }, offset, data, append);
             adapter.answer(asker, "write", Place::At(ino.0), result, |result| match result {
                 Ok(bytes) => reply.written(bytes as u32),
                 Err(errno) => reply.error(errno),
@@ -344,6 +380,10 @@ impl Filesystem for Adapter {
         if self.tree.waits_for_mounts(ino.0) {
             let (adapter, data) = (self.clone(), data.to_owned());
             return self.lanes.mount.run(move || write(&adapter, &data));
+        }
+        if self.tree.is_slow(Opened { ino: ino.0, fh: fh.0 }, Work::Write) {
+            let (adapter, data) = (self.clone(), data.to_owned());
+            return self.lanes.items.run(move || write(&adapter, &data));
         }
         write(self, data);
     }
@@ -361,12 +401,16 @@ impl Filesystem for Adapter {
             let adapter = self.clone();
             return self.lanes.mount.run(move || flush(&adapter));
         }
+        if self.tree.is_slow(Opened { ino: ino.0, fh: fh.0 }, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || flush(&adapter));
+        }
         flush(self);
     }
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -374,13 +418,29 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.tree.release(Opened { ino: ino.0, fh: fh.0 });
-        reply.ok();
+        let (asker, opened) = (asker(request), Opened { ino: ino.0, fh: fh.0 });
+        let release = move |adapter: &Adapter| {
+            let result = adapter.tree.release(asker.origin, opened);
+            adapter.answer(asker, "close", Place::At(opened.ino), result, |result| empty(reply, result));
+        };
+        if self.tree.is_slow(opened, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || release(&adapter));
+        }
+        release(self);
     }
 
-    // What was answered is on disk.
-    fn fsync(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsync(&self, request: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let (asker, opened) = (asker(request), Opened { ino: ino.0, fh: fh.0 });
+        let fsync = move |adapter: &Adapter| {
+            let result = adapter.tree.fsync(asker.origin, opened);
+            adapter.answer(asker, "fsync", Place::At(opened.ino), result, |result| empty(reply, result));
+        };
+        if self.tree.is_slow(opened, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || fsync(&adapter));
+        }
+        fsync(self);
     }
 
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {

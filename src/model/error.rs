@@ -106,6 +106,28 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// A key that must be new belongs to an item.
+    KeyTaken {
+        /// The key.
+        key: String,
+    },
+    /// No item has this key.
+    NoKey {
+        /// The key.
+        key: String,
+    },
+    /// A key longer than a file's name can be.
+    LongKey {
+        /// The most bytes it may have.
+        limit: usize,
+    },
+    /// An item is to go to another directory.
+    OtherFolder,
+    /// The container has items.
+    HasItems {
+        /// The container's name.
+        name: String,
+    },
     /// Every object keeps at least one name.
     LastName {
         /// The name.
@@ -249,6 +271,13 @@ impl fmt::Display for Refusal {
             }
             Refusal::NamesBelow { path } => write!(f, "{path} has image names in it"),
             Refusal::TagTaken { name } => write!(f, "the name {name} belongs to an image"),
+            Refusal::KeyTaken { key } => write!(f, "{key:?} is there already"),
+            Refusal::NoKey { key } => write!(f, "no such file: {key:?}"),
+            Refusal::LongKey { limit } => write!(f, "a file's name has {limit} bytes at most"),
+            Refusal::OtherFolder => f.write_str("a file is not renamed to another directory, but copied there"),
+            Refusal::HasItems { name } => {
+                write!(f, "container {name} has files in data/ or artifacts/; rmdir its directory by its ID")
+            }
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),

@@ -311,6 +311,52 @@ pub enum Row {
         /// When it was made.
         made: Nanos,
     },
+    /// A file of the caller's own.
+    Item(Item),
+}
+
+/// A file of the caller's own, in a container's or an image's folder. Its bytes lie beside the store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Item {
+    /// What kind of object has it.
+    pub kind: Kind,
+    /// The object.
+    pub owner: Serial,
+    /// The folder.
+    pub folder: Folder,
+    /// Its name there: whatever a file's can be, in UTF-8.
+    pub key: String,
+    /// The number of the file with its bytes; 0 when it has none.
+    pub file: u64,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Their SHA-256.
+    pub digest: [u8; 32],
+    /// When they changed last, or are said to have.
+    pub changed: Nanos,
+}
+
+/// A directory of the caller's own files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Folder {
+    /// `artifacts/` of a container (libpod's artifacts).
+    Artifacts = 0,
+    /// `data/` of a container or image (the big data of containers/storage).
+    Data = 1,
+}
+
+impl Folder {
+    /// Both.
+    pub const ALL: [Folder; 2] = [Folder::Artifacts, Folder::Data];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Folder::Artifacts => "artifacts",
+            Folder::Data => "data",
+        }
+    }
 }
 
 impl ImageHead {
@@ -401,6 +447,10 @@ pub enum Change {
     TagDir(Serial),
     /// A layer's place in an image is gone.
     Place(Serial),
+    /// What is in a folder of an object.
+    Items(Kind, Serial, Folder),
+    /// A file of a folder changed or is gone.
+    Item(Serial),
 }
 
 /// What a request was answered, kept until the answer is known to have arrived.

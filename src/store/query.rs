@@ -190,6 +190,11 @@ pub trait Query {
         self.meta_text(meta::BOOT_ID)
     }
 
+    /// The connection that a server last served.
+    fn connection(&self) -> Result<u64> {
+        self.meta_number(meta::CONNECTION)
+    }
+
     /// The schema that the store has.
     fn schema(&self) -> Result<u64> {
         self.meta_number(meta::SCHEMA)

@@ -20,6 +20,8 @@
 //! children  layer, layer        -> ()           the layers upon a layer
 //! users     image, container    -> ()           the containers of an image
 //! mounted   container           -> ()           those that were asked to be mounted, in this boot
+//! items     object, folder, key -> serial       a caller's own files; their bytes lie beside the store
+//! folders   object, folder      -> nanoseconds  when what is in one changed last; absent where nothing did
 //! lists     List                -> nanoseconds  when a listing of the whole store changed last
 //! requests  connection, unique  -> Done (postcard)  answers that may not have arrived, changes not yet told
 //! ```
@@ -51,6 +53,8 @@ pub(super) const CHILDREN: TableDefinition<(u64, u64), ()> = TableDefinition::ne
 pub(super) const USERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("users");
 pub(super) const MOUNTED: TableDefinition<u64, ()> = TableDefinition::new("mounted");
 pub(super) const LISTS: TableDefinition<u8, u64> = TableDefinition::new("lists");
+pub(super) const ITEMS: TableDefinition<(u64, u8, &str), u64> = TableDefinition::new("items");
+pub(super) const FOLDERS: TableDefinition<(u64, u8), u64> = TableDefinition::new("folders");
 pub(super) const REQUESTS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("requests");
 
 /// Keys of `meta`; numbers are little-endian u64.

@@ -34,6 +34,42 @@ impl AsFd for PidFd {
     }
 }
 
+/// How far a thread is on its way out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// It lives.
+    No,
+    /// It ends by itself.
+    Exits,
+    /// A signal ends it.
+    Killed,
+}
+
+/// Whether a thread is ending, and how; one that is not there is taken to live.
+pub fn ending(thread: u32) -> Ending {
+    // linux/sched.h. The ninth field of stat is the seventh behind the name.
+    const PF_EXITING: u64 = 0x4;
+    const PF_SIGNALED: u64 = 0x400;
+    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    match flags {
+        Some(flags) if flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 => Ending::Killed,
+        Some(flags) if flags & PF_EXITING != 0 => Ending::Exits,
+        _ => Ending::No,
+    }
+}
+
+/// Whether a process has a descriptor of an inode with this number. The inode's filesystem is asked
+/// nothing.
+pub fn has_open(process: u32, inode: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fdinfo")) else { return false };
+    let wanted = |text: String| {
+        text.lines().any(|line| line.strip_prefix("ino:").is_some_and(|number| number.trim() == inode.to_string()))
+    };
+    entries.flatten().any(|entry| fs::read_to_string(entry.path()).is_ok_and(wanted))
+}
+
 /// The beginning of `/proc/PID/stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {

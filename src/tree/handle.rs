@@ -19,6 +19,8 @@ use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
 pub(super) const COUNTER_BITS: u32 = 48;
+/// The bit of a handle's number that says that it is an item's.
+pub(super) const ITEM_HANDLE: u64 = 1 << (COUNTER_BITS - 1);
 
 /// One open file.
 #[derive(Default)]
@@ -69,8 +71,13 @@ impl Handles {
     }
 
     fn number(&self) -> u64 {
-        let count = self.next.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
+        let count = self.next.fetch_add(1, Ordering::Relaxed) % ITEM_HANDLE;
         (self.generation << COUNTER_BITS) | count
+    }
+
+    /// A number for an open item.
+    pub(super) fn item_number(&self) -> u64 {
+        self.number() | ITEM_HANDLE
     }
 
     /// Opens a file.

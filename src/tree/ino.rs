@@ -59,8 +59,13 @@ pub fn touched(change: Change) -> Vec<Ino> {
         | Change::Dependents(serial)
         | Change::Names(serial)
         | Change::Users(_, serial)
+        | Change::Items(_, serial, _)
         | Change::Children(serial) => entries(serial),
-        Change::Binding(serial) | Change::Member(serial) | Change::Tag(serial) | Change::TagDir(serial) => {
+        Change::Binding(serial)
+        | Change::Member(serial)
+        | Change::Tag(serial)
+        | Change::TagDir(serial)
+        | Change::Item(serial) => {
             vec![ino(serial, slot::SELF)]
         }
         Change::Place(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::LAYER_IMAGE)],

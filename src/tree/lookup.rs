@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::ino::{Ino, ROOT, ino, slot};
+use super::items::is_item;
 use super::node::{Attr, FileKind, Head, Node, Object};
 use super::plan::{Dir, Entry, Shape, entries_in};
-use super::{Opened, Place, Result, Tree};
-use crate::engine::{Error, View};
+use super::{Caller, Opened, Outcome, Place, Result, Tree};
+use crate::engine::{Error, ItemPlace, Origin, View};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::record::{Kind, Nanos, Serial};
@@ -94,6 +95,10 @@ impl Tree {
             },
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
+            (Dir::Folder(folder), Some(owner)) => {
+                let place = ItemPlace { kind: owner.kind, owner: owner.serial, folder };
+                view.item(place, name)?.map(|item| (ino(item, slot::SELF), Lifetime::Forever))
+            }
             (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
             _ => None,
         };
@@ -106,11 +111,15 @@ impl Tree {
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it means nothing any more.
-    pub fn getattr(&self, number: Ino) -> Result<Attr> {
+    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<Attr> {
         if let Some(attr) = self.pinned.attr(number) {
             return Ok(attr);
         }
-        let asked = self.engine.view().and_then(|view| self.attr(&view, number, &self.node(&view, number)?));
+        let asked = self.engine.view().and_then(|view| match self.node(&view, number) {
+            // An item may be open and taken away.
+            Ok(Node::Item(_)) | Err(Error::Refused(Refusal::Gone)) => self.item_getattr(number, fh),
+            node => self.attr(&view, number, &node?),
+        });
         match asked {
             Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
             asked => asked,
@@ -133,9 +142,20 @@ impl Tree {
     /// # Errors
     /// [`Refusal::NotYours`] for what would change; [`Refusal::ReadOnly`] for a truncation of what
     /// only shows.
-    pub fn setattr(&self, number: Ino, set: SetAttr) -> Result<Attr> {
+    pub fn setattr(
+        &self,
+        origin: Origin,
+        caller: Caller,
+        number: Ino,
+        fh: Option<u64>,
+        set: SetAttr,
+    ) -> Result<Outcome<Attr>> {
         let view = self.engine.view()?;
-        let node = self.node(&view, number)?;
+        let node = self.node(&view, number);
+        if matches!(node, Ok(Node::Item(_))) || fh.is_some_and(is_item) {
+            return self.set_item(origin, caller, number, fh, set);
+        }
+        let node = node?;
         let attr = self.attr(&view, number, &node)?;
         let other_time = |time| matches!(time, Some(SetTime::At(nanos)) if nanos != attr.changed);
         if set.mode.is_some_and(|mode| mode & 0o7777 != u32::from(attr.mode)) || set.owner {
@@ -148,7 +168,7 @@ impl Tree {
             (Node::Entry(entry, _), Some(_)) if attr.kind == FileKind::File && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
-            _ => Ok(attr),
+            _ => Ok(Outcome { value: attr, changes: vec![] }),
         }
     }
 
@@ -156,9 +176,10 @@ impl Tree {
     ///
     /// # Errors
     /// [`Refusal::ReadOnly`] when it is to be written and only shows.
-    pub fn open(&self, number: Ino, write: bool) -> Result<Opened> {
+    pub fn open(&self, caller: Caller, number: Ino, write: bool) -> Result<Opened> {
         let view = self.engine.view()?;
         match self.node(&view, number)? {
+            Node::Item(item) => self.open_item(&view, number, &item, caller),
             Node::Entry(entry, _) if write && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
@@ -236,6 +257,7 @@ impl Tree {
             Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
+            Ok(Node::Item(item)) => format!("{}/{}/{}", object(item.kind, item.owner), item.folder.name(), item.key),
             Err(_) => "?".to_owned(),
         }
     }

@@ -6,6 +6,7 @@
 mod error;
 mod handle;
 mod ino;
+mod items;
 mod keep;
 mod list;
 mod lookup;
@@ -19,6 +20,7 @@ mod write;
 use std::path::PathBuf;
 
 use self::handle::Handles;
+use self::items::{OpenItems, folder_of};
 use self::keep::Keep;
 use self::list::MadeList;
 use self::node::Node;
@@ -32,6 +34,7 @@ use crate::model::record::{Answer, Kind, List};
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
+pub use self::items::{Closer, Creating, Work};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
@@ -54,6 +57,7 @@ pub struct Outcome<T> {
 pub struct Tree {
     engine: Engine,
     handles: Handles,
+    items: OpenItems,
     /// At the place of each list's number.
     made_lists: [MadeList; List::COUNT],
     pinned: Pinned,
@@ -62,6 +66,7 @@ pub struct Tree {
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
+    closer: fn(u32, Ino) -> Closer,
 }
 
 /// What a tree is made with.
@@ -76,6 +81,8 @@ pub struct Setup {
     pub shared_with_group: bool,
     /// The name of a process.
     pub comm: fn(u32) -> String,
+    /// How a thread closes a descriptor of a file with this inode number.
+    pub closer: fn(u32, Ino) -> Closer,
 }
 
 impl Tree {
@@ -93,6 +100,7 @@ impl Tree {
         Ok(Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
+            items: OpenItems::default(),
             made_lists: Default::default(),
             pinned,
             refusals: Refusals::default(),
@@ -100,6 +108,7 @@ impl Tree {
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,
+            closer: setup.closer,
         })
     }
 
@@ -170,12 +179,22 @@ impl Tree {
         if let Some(path) = tag_path(&node, name) {
             return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
         }
+        if let Some(place) = folder_of(&node) {
+            return Ok(Outcome {
+                value: (),
+                changes: self.engine.remove_item(origin, place, name.to_owned())?.changes,
+            });
+        }
         // So that a hasty `rm` costs little.
         if let (plan::Dir::Objects(Kind::Ctr), _) = Tree::dir_of(&node)?
             && let Ok(found) = view.find(Kind::Ctr, name)
-            && self.engine.has_mounts(found.id)
         {
-            return Err(Refusal::Mounted { name: name.to_owned() }.into());
+            if self.engine.has_mounts(found.id) {
+                return Err(Refusal::Mounted { name: name.to_owned() }.into());
+            }
+            if view.has_items(found.serial)? {
+                return Err(Refusal::HasItems { name: name.to_owned() }.into());
+            }
         }
         self.take_away(origin, Patience::None, parent, name, "this entry goes with its object only")
     }
@@ -230,6 +249,15 @@ impl Tree {
                 return not_yours("directories of image names stay; mv the names in them");
             }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
+        }
+        let places = (folder_of(&self.node(&view, from.0)?), folder_of(&self.node(&view, to.0)?));
+        match places {
+            (Some(place), Some(_)) if from.0 == to.0 => {
+                let done = self.engine.rename_item(origin, place, from.1.to_owned(), to.1.to_owned(), swap)?;
+                return Ok(Outcome { value: (), changes: done.changes });
+            }
+            (None, None) => {}
+            _ => return Err(Refusal::OtherFolder.into()),
         }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");

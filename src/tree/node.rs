@@ -6,7 +6,9 @@ use super::{Result, Tree};
 use crate::engine::{Part, View, What};
 use crate::model::error::Refusal;
 use crate::model::id::ID_DIGITS;
-use crate::model::record::{CtrHead, Doc, ImageHead, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp};
+use crate::model::record::{
+    CtrHead, Doc, ImageHead, Item, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp,
+};
 use crate::model::status::pod_status;
 
 /// An object as the tree meets it; without a head when its record does not decode.
@@ -72,6 +74,7 @@ impl Object {
                 | Row::Member { .. }
                 | Row::Tag { .. }
                 | Row::TagDir { .. }
+                | Row::Item(_)
                 | Row::Place { .. } => return None,
             },
         };
@@ -128,6 +131,8 @@ pub(super) enum Node {
     LayerImage { image: Serial, made: Nanos },
     /// A symlink in `children/`.
     Child(Object),
+    /// A file of the caller's own.
+    Item(Box<Item>),
 }
 
 /// What kind of file a node is.
@@ -191,6 +196,7 @@ impl Tree {
                 Row::TagDir { ref path, changed } => return Ok(Node::TagDir { path: path.clone(), changed }),
                 Row::Place { layer, made, .. } if place == slot::SELF => return Ok(Node::Place { layer, made }),
                 Row::Place { image, made, .. } => return Ok(Node::LayerImage { image, made }),
+                Row::Item(ref item) => return Ok(Node::Item(Box::new(item.clone()))),
                 Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
         }
@@ -214,6 +220,7 @@ impl Tree {
     pub(super) fn attr(&self, view: &View, number: Ino, node: &Node) -> Result<Attr> {
         let (kind, mode, size) = match node {
             Node::Root | Node::Object(_) | Node::Made(_) | Node::TagDir { .. } => (FileKind::Dir, 0o755, 0),
+            Node::Item(item) => (FileKind::File, self.mode(Access::Secret), item.size),
             Node::Hidden(_) => (FileKind::Link, 0o777, ID_DIGITS as u64),
             Node::HiddenMember(_) | Node::Member { .. } => (FileKind::Link, 0o777, MEMBER_PREFIX + ID_DIGITS as u64),
             Node::IdLink(_) | Node::Name { .. } => (FileKind::Link, 0o777, OBJECT_LINK),
@@ -228,7 +235,7 @@ impl Tree {
         Ok(Attr { ino: number, kind, mode, size, changed: self.changed(view, node)? })
     }
 
-    fn mode(&self, access: Access) -> u16 {
+    pub(super) fn mode(&self, access: Access) -> u16 {
         match access {
             Access::Secret if self.shared_with_group => 0o640,
             Access::Secret => 0o600,
@@ -260,6 +267,9 @@ impl Tree {
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
             (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
+            (Shape::Digests, _) => {
+                object.map_or(Ok(0), |object| view.digests(object.serial).map(|text| text.len() as u64))?
+            }
             (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => object
                 .map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?,
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,
@@ -285,10 +295,15 @@ impl Tree {
             | Node::Place { made, .. }
             | Node::LayerImage { made, .. } => *made,
             Node::TagDir { changed, .. } => *changed,
+            Node::Item(item) => item.changed,
             Node::Entry(entry, object) => match (entry.source, object.as_ref().and_then(|o| o.head.as_ref())) {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
                 (_, None) => 0,
+                (Source::Folder(folder), Some(head)) => {
+                    let owner = object.as_ref().map_or(0, |object| object.serial);
+                    view.folder_changed(owner, folder)?.unwrap_or(head.made())
+                }
                 (Source::Made, Some(head)) => head.made(),
                 (Source::Config, Some(head)) => head.stamp(Doc::Config).changed,
                 (Source::State, Some(head)) => head.stamp(Doc::State).changed,

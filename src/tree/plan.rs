@@ -7,7 +7,7 @@
 use super::node::FileKind;
 use crate::engine::Part;
 use crate::model::field::Field;
-use crate::model::record::{Change, Doc, Kind, List};
+use crate::model::record::{Change, Doc, Folder, Kind, List};
 use crate::model::runtime::Setting;
 
 /// A kind of directory.
@@ -45,6 +45,8 @@ pub(super) enum Dir {
     Users,
     /// The layers upon a layer.
     Children,
+    /// The caller's own files.
+    Folder(Folder),
     /// Where a part of a container is mounted.
     Mountpoint,
 }
@@ -92,6 +94,8 @@ pub(super) enum Shape {
     DiffId,
     /// What a container's own layer is called.
     LayerName,
+    /// The digests of what is in `data/`.
+    Digests,
     /// Write what lies in a staging directory, read the image's ID.
     CreateImage,
     /// Write documents, read IDs.
@@ -165,6 +169,8 @@ pub(super) enum Source {
     Users,
     /// The layers upon a layer.
     Children,
+    /// What is in a folder.
+    Folder(Folder),
 }
 
 /// One entry.
@@ -255,6 +261,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
     entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
+    entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
+    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
@@ -270,6 +278,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(IMAGE, 19, "size", Shape::Size, Access::Shown, Source::Made),
     entry(IMAGE, 20, "layers", Shape::Dir(Dir::Layers), Access::Dir, Source::Made),
     entry(IMAGE, 21, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
+    entry(IMAGE, 22, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
+    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
 
     entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
     entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
@@ -306,7 +316,9 @@ impl Entry {
             Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
-            Change::Binding(_)
+            Change::Items(kind, _, folder) => of(kind) && self.source == Source::Folder(folder),
+            Change::Item(_)
+            | Change::Binding(_)
             | Change::Edge(_)
             | Change::Member(_)
             | Change::Tag(_)

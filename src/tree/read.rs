@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use super::handle::{Opened, State};
+use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
@@ -62,6 +63,9 @@ impl Tree {
     /// [`Refusal::Changed`] in the middle of a file that was opened by an earlier server and changed
     /// since; [`Refusal::Gone`]; [`Refusal::Undecodable`].
     pub fn read(&self, opened: Opened, offset: u64, size: usize) -> Result<Vec<u8>> {
+        if is_item(opened.fh) {
+            return self.read_item(opened, offset, size);
+        }
         let view = self.engine.view()?;
         let node = self.node(&view, opened.ino);
         let handle = self.handles.file(opened.fh);
@@ -149,6 +153,7 @@ impl Tree {
                 text(format!("{}\n", u8::from(self.engine.is_mounted(id, Part::Rootfs))))
             }
             Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
+            Shape::Digests => text(view.digests(object.serial)?),
             Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),
             Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName => {
                 text(self.content_text(view, entry.shape, object)?)
@@ -190,7 +195,7 @@ impl Tree {
             Shape::CreateImage => IMAGE_EXAMPLE.to_owned(),
             Shape::Control => CONTROL_EXAMPLE.to_owned(),
             Shape::Table(kind) => view.table(kind)?,
-            Shape::Check => view.check()?,
+            Shape::Check => self.engine.check(&self.store_path)?,
             Shape::Setting(Setting::RunRoot) => format!("{}\n", self.run_root.display()),
             Shape::Setting(setting) => view.runtime(setting, &self.store_path)? + "\n",
             Shape::Refusals => self.refusals.text(),

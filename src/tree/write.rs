@@ -5,10 +5,11 @@
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
+use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
-use super::{Caller, Outcome, Place, Result, Tree};
+use super::{Caller, Closer, Outcome, Place, Result, Tree};
 use crate::engine::{Edit, Error, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
@@ -24,11 +25,22 @@ const MAX_VALUE: usize = 4 << 10;
 type Document = Map<String, Value>;
 
 impl Tree {
-    /// Takes bytes for an open file; `append` when it was opened so. All of them are taken or none.
+    /// Takes bytes for an open file; `append` when it was opened so. All of them are taken or none. Only
+    /// items have places for them.
     ///
     /// # Errors
     /// What is wrong with them, or with what they ask for.
-    pub fn write(&self, origin: Origin, opened: Opened, data: &[u8], append: bool) -> Result<Outcome<usize>> {
+    pub fn write(
+        &self,
+        origin: Origin,
+        opened: Opened,
+        offset: u64,
+        data: &[u8],
+        append: bool,
+    ) -> Result<Outcome<usize>> {
+        if is_item(opened.fh) {
+            return self.write_item(origin, opened, offset, data, append);
+        }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
         let done = |changes| Outcome { value: data.len(), changes };
@@ -263,6 +275,9 @@ impl Tree {
     /// # Errors
     /// As [`Tree::write`]; [`Refusal::Incomplete`].
     pub fn flush(&self, origin: Origin, caller: Caller, opened: Opened) -> Result<Outcome<()>> {
+        if is_item(opened.fh) {
+            return self.close_item(origin, opened, (self.closer)(caller.pid, opened.ino));
+        }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
         let pending = state.saved.pending.len();
@@ -284,8 +299,26 @@ impl Tree {
         Ok(Outcome { value: (), changes })
     }
 
+    /// Makes what was written so far take effect, where it does so at a close.
+    ///
+    /// # Errors
+    /// What the store or the filesystem says.
+    pub fn fsync(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        match is_item(opened.fh) {
+            true => self.close_item(origin, opened, Closer::Whole),
+            // What was answered is on disk.
+            false => Ok(Outcome { value: (), changes: vec![] }),
+        }
+    }
+
     /// The last close. Bytes that completed nothing are dropped; nobody is told but the log of refusals.
-    pub fn release(&self, opened: Opened) {
+    ///
+    /// # Errors
+    /// What an item says that can only be committed now.
+    pub fn release(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        if is_item(opened.fh) {
+            return self.release_item(origin, opened);
+        }
         let handle = self.handles.close(opened.fh);
         let mut state = handle.state.lock();
         if state.kept {
@@ -297,6 +330,7 @@ impl Tree {
             let by = state.closer.take().unwrap_or_default();
             self.note_by(&by, "close", Place::At(opened.ino), &Refusal::Incomplete { bytes }.into());
         }
+        Ok(Outcome { value: (), changes: vec![] })
     }
 
     /// Keeps bytes that complete nothing yet.

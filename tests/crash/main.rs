@@ -8,6 +8,7 @@ mod boot;
 mod damage;
 mod full;
 mod images;
+mod items;
 mod keeper;
 mod kill;
 mod load;

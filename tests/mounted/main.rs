@@ -17,6 +17,7 @@ mod exporting;
 mod fidelity;
 mod images;
 mod importing;
+mod items;
 mod manual;
 mod model;
 mod mounting;

@@ -8,7 +8,7 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::Query;
-use super::tables::{DIGESTS, DOCS, IDS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
+use super::tables::{DIGESTS, DOCS, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
 use super::update::Done;
 use crate::model::id::Id;
 use crate::model::record::{Doc, Kind, Row, Serial};
@@ -28,6 +28,7 @@ pub fn findings(state: &impl Query) -> Result<Vec<String>> {
     members(state, &rows, &mut found)?;
     documents(state, &rows, &mut found)?;
     contents::findings(state, &rows, &mut found)?;
+    items(state, &rows, &mut found)?;
     requests(state, &mut found)?;
     Ok(found)
 }
@@ -255,6 +256,34 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
     }
     if sizes.len() > expected {
         found.push(format!("docs: {} documents belong to no object", sizes.len() - expected));
+    }
+    Ok(())
+}
+
+fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut keyed = HashMap::new();
+    for entry in state.table(ITEMS)?.iter()? {
+        let (key, serial) = entry?;
+        let ((owner, folder, key), serial) = (key.value(), serial.value());
+        let holds = match rows.get(&serial) {
+            Some(Some(Row::Item(item))) => {
+                let lives = state.id_of(item.kind, owner)?.is_some();
+                lives && (item.owner, item.folder as u8, item.key.as_str()) == (owner, folder, key)
+            }
+            Some(None) => true, // named above
+            _ => false,
+        };
+        if !holds {
+            found.push(format!("items {owner} {key:?}: row {serial} is not this item's"));
+        }
+        keyed.insert(serial, owner);
+    }
+    for (serial, row) in rows {
+        if let Some(Row::Item(item)) = row
+            && !keyed.contains_key(serial)
+        {
+            found.push(format!("rows {serial}: no folder has the item {:?}", item.key));
+        }
     }
     Ok(())
 }

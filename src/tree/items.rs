@@ -1,0 +1,467 @@
+//! Files of callers: `artifacts/` and `data/`.
+//!
+//! A handle that is written has a draft of its own, begun with what the item holds then; a close makes
+//! the draft the item, whole. Who reads keeps the bytes that he opened. So nobody ever sees half of
+//! what somebody else writes, and a writer who is killed leaves the item as it was.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::handle::{ITEM_HANDLE, Opened};
+use super::ino::{Ino, ino, slot, split};
+use super::keep::{Noted, ReadNote};
+use super::lookup::{Entered, Lifetime, SetAttr, SetTime};
+use super::node::{Attr, FileKind, Node};
+use super::plan::{Access, Dir};
+use super::{Caller, Outcome, Result, Tree};
+use crate::engine::{Body, Draft, Error, ItemPlace, MAX_ITEM, Origin, View};
+use crate::model::error::Refusal;
+use crate::model::record::{Answer, Item, Nanos};
+
+/// What takes longer to copy or to look through is for a thread of its own.
+const SMALL: u64 = 1 << 20;
+/// Stands in a handle's note for the number of a request: no kernel counts that far.
+const GIVEN_UP: u64 = u64::MAX;
+
+/// What is asked of an open item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// To be read.
+    Read,
+    /// To be written or cut off.
+    Write,
+    /// To be made what was written.
+    Commit,
+}
+
+/// Who closes a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closer {
+    /// A process that has no other of the file.
+    Whole,
+    /// A process that has another, as a shell does that has just moved it to its place, or that ends
+    /// and may have it from a shell.
+    Partial,
+    /// A process that is being killed.
+    Killed,
+}
+
+/// How an item is opened that may have to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Creating {
+    /// It must be new.
+    pub new: bool,
+    /// What it holds is to be dropped.
+    pub cut: bool,
+}
+
+/// The open items.
+#[derive(Default)]
+pub(super) struct OpenItems(RwLock<HashMap<u64, Arc<OpenItem>>>);
+
+struct OpenItem {
+    ino: Ino,
+    /// The thread that opened it.
+    opener: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whose it is; not known of one that went when an earlier server opened it.
+    place: Option<ItemPlace>,
+    /// Whether nothing was asked of it yet.
+    fresh: bool,
+    /// What it reads; absent when that is nothing.
+    body: Option<Body>,
+    /// The number of the body's file.
+    file: u64,
+    /// Whether an earlier server opened what it reads and that is gone.
+    lost: bool,
+    /// What it has written.
+    draft: Option<Draft>,
+    /// Whether the draft is empty because the opening cut it off, and nothing was written since.
+    only_cut: bool,
+    /// Whether the last close makes the draft the item, because one before could not know.
+    pending: bool,
+    /// The time of change that was set since it was written last.
+    changed: Option<Nanos>,
+    /// Why it takes no more.
+    given_up: Option<Error>,
+}
+
+impl Tree {
+    /// Opens an item.
+    pub(super) fn open_item(&self, view: &View, number: Ino, item: &Item, caller: Caller) -> Result<Opened> {
+        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
+        let body = self.engine.body(view, item)?;
+        let state = State { place: Some(place), fresh: true, body, file: item.file, ..State::default() };
+        let open = OpenItem { ino: number, opener: caller.pid, state: Mutex::new(state) };
+        let fh = self.handles.item_number();
+        self.items.0.write().insert(fh, Arc::new(open));
+        self.note_item(fh, item.file, 0, 0);
+        Ok(Opened { ino: number, fh })
+    }
+
+    /// Makes an item and opens it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotYours`] where there are no items; [`Refusal::KeyTaken`] when it must be new.
+    pub fn create(
+        &self,
+        origin: Origin,
+        caller: Caller,
+        parent: Ino,
+        name: &str,
+        creating: Creating,
+    ) -> Result<Outcome<(Entered, Opened)>> {
+        let node = self.node(&self.engine.view()?, parent)?;
+        let Some(place) = folder_of(&node) else {
+            self.refuse_new()?;
+            return Err(Refusal::Gone.into());
+        };
+        let done = self.engine.make_item(origin, place, name.to_owned(), creating.new)?;
+        let serial = match done.answer {
+            Answer::Objects(objects) => objects.first().ok_or(Refusal::Gone)?.1,
+            _ => return Err(Refusal::Gone.into()),
+        };
+        let (view, number) = (self.engine.view()?, ino(serial, slot::SELF));
+        let item = view.item_row(serial)?.ok_or(Refusal::Gone)?;
+        let opened = self.open_item(&view, number, &item, caller)?;
+        if creating.cut && item.size > 0 {
+            self.cut(opened, 0, true)?;
+        }
+        let attr = self.item_attr(number, item.size, item.changed);
+        Ok(Outcome { value: (Entered { attr, lifetime: Lifetime::Once }, opened), changes: done.changes })
+    }
+
+    /// Whether something asked of an open item may take long, and is for a thread of its own.
+    pub fn is_slow(&self, opened: Opened, work: Work) -> bool {
+        if !is_item(opened.fh) {
+            return false;
+        }
+        let Ok(open) = self.open_of(opened) else { return false };
+        // Who holds it has something slow to do: this waits where that is done.
+        let Some(state) = open.state.try_lock() else { return true };
+        match (work, &state.draft) {
+            (Work::Read, _) | (Work::Write, Some(_)) | (Work::Commit, None) => false,
+            (Work::Write, None) => self.item_size(opened.ino) > SMALL,
+            (Work::Commit, Some(draft)) => draft.size() > SMALL,
+        }
+    }
+
+    /// Whether cutting off what an inode means may take long.
+    pub fn is_large(&self, number: Ino) -> bool {
+        self.item_size(number) > SMALL
+    }
+
+    fn item_size(&self, number: Ino) -> u64 {
+        let row = self.engine.view().and_then(|view| view.item_row(split(number).0));
+        row.ok().flatten().map_or(0, |item| item.size)
+    }
+
+    pub(super) fn read_item(&self, opened: Opened, offset: u64, size: usize) -> Result<Vec<u8>> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        state.fresh = false;
+        let read = match (&state.draft, &state.body) {
+            (Some(draft), _) => draft.read_at(offset, size),
+            (None, _) if state.lost => return Err(Refusal::Changed.into()),
+            (None, Some(body)) => body.read_at(offset, size),
+            (None, None) => Ok(vec![]),
+        };
+        read.map_err(outside)
+    }
+
+    pub(super) fn write_item(
+        &self,
+        origin: Origin,
+        opened: Opened,
+        offset: u64,
+        data: &[u8],
+        append: bool,
+    ) -> Result<Outcome<usize>> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        state.fresh = false;
+        if let Some(error) = &state.given_up {
+            return Err(error.clone());
+        }
+        let written = self.write_draft(origin, opened, &mut state, offset, data, append);
+        if let Err(error) = &written {
+            // The caller may close what lacks a piece; the item stays as it was.
+            self.spoil(opened.fh, &mut state, error);
+        }
+        written.map(|()| Outcome { value: data.len(), changes: vec![] })
+    }
+
+    fn write_draft(
+        &self,
+        origin: Origin,
+        opened: Opened,
+        state: &mut State,
+        offset: u64,
+        data: &[u8],
+        append: bool,
+    ) -> Result<()> {
+        let before = match self.handles.keep.read_note(opened.fh) {
+            Noted::Read(note) if origin.resent && note.digest == origin.unique => Some(note.length),
+            _ => None,
+        };
+        let file = state.file;
+        let draft = self.draft_of(opened, state, u64::MAX)?;
+        let at = match append {
+            true => before.unwrap_or(draft.size()),
+            false => offset,
+        };
+        if at.saturating_add(data.len() as u64) > MAX_ITEM {
+            return Err(too_large());
+        }
+        if append {
+            // Sent again, it would be added again.
+            self.note_item(opened.fh, file, at, origin.unique);
+        }
+        draft.write_at(data, at).map_err(outside)?;
+        (state.only_cut, state.pending, state.changed) = (false, false, None);
+        Ok(())
+    }
+
+    /// The draft of a handle, begun with up to so many bytes of what the item holds now.
+    fn draft_of<'s>(&self, opened: Opened, state: &'s mut State, upto: u64) -> Result<&'s mut Draft> {
+        if state.draft.is_none() {
+            let view = self.engine.view()?;
+            let draft = match view.item_row(split(opened.ino).0)? {
+                Some(item) => {
+                    let body = self.engine.body(&view, &item)?;
+                    self.engine.begin_draft(opened.fh, body.as_ref(), upto)?
+                }
+                None => self.engine.begin_draft(opened.fh, state.body.as_ref(), upto)?,
+            };
+            state.draft = Some(draft);
+        }
+        state.draft.as_mut().ok_or_else(|| Refusal::Gone.into())
+    }
+
+    fn spoil(&self, fh: u64, state: &mut State, error: &Error) {
+        if let Some(draft) = state.draft.take() {
+            self.engine.drop_draft(&draft);
+        }
+        state.given_up = Some(error.clone());
+        self.note_item(fh, state.file, 0, GIVEN_UP);
+    }
+
+    /// Gives what a handle writes another size; `only` when its opening does.
+    fn cut(&self, opened: Opened, size: u64, only: bool) -> Result<u64> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        state.fresh = false;
+        if let Some(error) = &state.given_up {
+            return Err(error.clone());
+        }
+        if size > MAX_ITEM {
+            return Err(too_large());
+        }
+        self.draft_of(opened, &mut state, size)?.set_size(size).map_err(outside)?;
+        (state.only_cut, state.pending, state.changed) = (only, false, None);
+        Ok(size)
+    }
+
+    /// Makes what a handle has written the item, when a descriptor is closed or a caller syncs.
+    pub(super) fn close_item(&self, origin: Origin, opened: Opened, closer: Closer) -> Result<Outcome<()>> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        state.fresh = false;
+        if let Some(error) = &state.given_up {
+            return Err(error.clone());
+        }
+        state.pending = closer == Closer::Partial && state.only_cut;
+        if closer == Closer::Killed || state.pending {
+            return Ok(Outcome { value: (), changes: vec![] });
+        }
+        self.commit_draft(origin, opened, &mut state)
+    }
+
+    fn commit_draft(&self, origin: Origin, opened: Opened, state: &mut State) -> Result<Outcome<()>> {
+        let nothing = Outcome { value: (), changes: vec![] };
+        let Some(draft) = &mut state.draft else { return Ok(nothing) };
+        let place = state.place.ok_or(Refusal::Gone)?;
+        let done = self.engine.commit_item(origin, place, split(opened.ino).0, draft, state.changed)?;
+        if let Some(draft) = state.draft.take() {
+            self.engine.drop_draft(&draft);
+            state.body = Some(draft.into_body());
+        }
+        state.file = if let Answer::Version(file) = done.answer { file } else { 0 };
+        (state.only_cut, state.pending, state.changed, state.lost) = (false, false, None, false);
+        self.note_item(opened.fh, state.file, 0, 0);
+        Ok(Outcome { value: (), changes: done.changes })
+    }
+
+    pub(super) fn release_item(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        let done = match state.pending {
+            true => self.commit_draft(origin, opened, &mut state),
+            false => Ok(Outcome { value: (), changes: vec![] }),
+        };
+        if let Some(draft) = state.draft.take() {
+            self.engine.drop_draft(&draft);
+        }
+        self.items.0.write().remove(&opened.fh);
+        if let Err(error) = self.handles.keep.forget_read(opened.fh) {
+            log::warn!("an open file is not forgotten: {error}");
+        }
+        done
+    }
+
+    /// Sets attributes of an item. Modes and owners are given by the mount, and who unpacks or copies
+    /// files here asks for theirs: that is no reason to fail.
+    pub(super) fn set_item(
+        &self,
+        origin: Origin,
+        caller: Caller,
+        number: Ino,
+        fh: Option<u64>,
+        set: SetAttr,
+    ) -> Result<Outcome<Attr>> {
+        let mut changes = Vec::new();
+        let mut cut = None;
+        if let Some(size) = set.size {
+            // open(2) with O_TRUNC arrives as an open and a SETATTR of the same thread, which does not
+            // name the handle (fuse_do_setattr, ATTR_OPEN).
+            let opening = || if size == 0 { self.just_opened(number, caller) } else { None };
+            match (fh.filter(|fh| is_item(*fh)), opening()) {
+                (Some(fh), _) => cut = Some(self.cut(Opened { ino: number, fh }, size, false)?),
+                (None, Some(fh)) => cut = Some(self.cut(Opened { ino: number, fh }, size, true)?),
+                (None, None) => changes.extend(self.cut_by_path(origin, number, size)?),
+            }
+        } else if let Some(time) = set.mtime {
+            let changed = match time {
+                SetTime::Now => None,
+                SetTime::At(nanos) => Some(nanos),
+            };
+            if !self.say_changed(number, changed) {
+                changes.extend(self.engine.set_item_time(origin, split(number).0, changed)?.changes);
+            }
+        }
+        let attr = self.item_getattr(number, fh)?;
+        Ok(Outcome { value: Attr { size: cut.unwrap_or(attr.size), ..attr }, changes })
+    }
+
+    fn cut_by_path(&self, origin: Origin, number: Ino, size: u64) -> Result<Vec<super::Change>> {
+        if size > MAX_ITEM {
+            return Err(too_large());
+        }
+        let view = self.engine.view()?;
+        let item = view.item_row(split(number).0)?.ok_or(Refusal::Gone)?;
+        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
+        let body = self.engine.body(&view, &item)?;
+        let mut draft = self.engine.begin_draft(self.engine.draft_name(), body.as_ref(), size)?;
+        let done = draft
+            .set_size(size)
+            .map_err(outside)
+            .and_then(|()| self.engine.commit_item(origin, place, split(number).0, &mut draft, None));
+        self.engine.drop_draft(&draft);
+        Ok(done?.changes)
+    }
+
+    /// The handle that this thread opened last and did nothing with yet.
+    fn just_opened(&self, number: Ino, caller: Caller) -> Option<u64> {
+        let items = self.items.0.read();
+        let own = items.iter().filter(|(_, open)| open.ino == number && open.opener == caller.pid);
+        own.filter(|(_, open)| open.state.try_lock().is_some_and(|state| state.fresh)).map(|(fh, _)| *fh).max()
+    }
+
+    /// Tells the handles that write an item when it changed; false when there are none.
+    fn say_changed(&self, number: Ino, changed: Option<Nanos>) -> bool {
+        let items = self.items.0.read();
+        let mut told = false;
+        for open in items.values().filter(|open| open.ino == number) {
+            if let Some(mut state) = open.state.try_lock()
+                && state.draft.is_some()
+            {
+                state.changed = changed;
+                told = true;
+            }
+        }
+        told
+    }
+
+    /// The attributes of an item as its handle has it; also of one that was taken away and is open.
+    pub(super) fn item_getattr(&self, number: Ino, fh: Option<u64>) -> Result<Attr> {
+        let view = self.engine.view()?;
+        let open = match fh.filter(|fh| is_item(*fh)) {
+            Some(fh) => Some(self.open_of(Opened { ino: number, fh })?),
+            None => None,
+        };
+        let own = open.and_then(|open| open.state.try_lock().and_then(|state| state.draft.as_ref().map(Draft::size)));
+        if let Some(item) = view.item_row(split(number).0)? {
+            return Ok(self.item_attr(number, own.unwrap_or(item.size), item.changed));
+        }
+        let open = self.items.0.read().values().find(|open| open.ino == number).map(Arc::clone);
+        let open = open.ok_or(Refusal::Gone)?;
+        let state = open.state.lock();
+        let place = state.place.ok_or(Refusal::Gone)?;
+        view.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+        let size = state.draft.as_ref().map(Draft::size).or(state.body.as_ref().map(Body::size));
+        Ok(self.item_attr(number, size.unwrap_or(0), 0))
+    }
+
+    fn item_attr(&self, ino: Ino, size: u64, changed: Nanos) -> Attr {
+        Attr { ino, kind: FileKind::File, mode: self.mode(Access::Secret), size, changed }
+    }
+
+    /// An open item; one of an earlier server comes back as far as that left it.
+    fn open_of(&self, opened: Opened) -> Result<Arc<OpenItem>> {
+        if let Some(open) = self.items.0.read().get(&opened.fh) {
+            return Ok(Arc::clone(open));
+        }
+        let view = self.engine.view()?;
+        let item = view.item_row(split(opened.ino).0)?;
+        let mut state = State { draft: self.engine.resume_draft(opened.fh), lost: true, ..State::default() };
+        state.place = item.as_ref().map(|item| ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder });
+        if let Noted::Read(note) = self.handles.keep.read_note(opened.fh) {
+            state.file = note.version.unwrap_or(0);
+            state.given_up = (note.digest == GIVEN_UP).then(|| Refusal::GivenUp.into());
+            if state.file == 0 {
+                state.lost = false;
+            } else if let Some(item) = &item
+                && let Ok(body) = self.engine.body_of(&view, item, state.file)
+            {
+                (state.body, state.lost) = (body, false);
+            }
+        }
+        let open = Arc::new(OpenItem { ino: opened.ino, opener: 0, state: Mutex::new(state) });
+        Ok(Arc::clone(self.items.0.write().entry(opened.fh).or_insert(open)))
+    }
+
+    /// Notes for the next server what a handle reads, and where its last request added bytes.
+    fn note_item(&self, fh: u64, file: u64, length: u64, unique: u64) {
+        let note = ReadNote { length, digest: unique, version: Some(file).filter(|file| *file != 0) };
+        if let Err(error) = self.handles.keep.note_read(fh, note) {
+            log::warn!("an open file cannot be kept for the next server: {error}");
+        }
+    }
+}
+
+/// Whether a handle is an item's.
+pub(super) const fn is_item(fh: u64) -> bool {
+    fh & ITEM_HANDLE != 0
+}
+
+/// The folder that a node is.
+pub(super) fn folder_of(node: &Node) -> Option<ItemPlace> {
+    match Tree::dir_of(node) {
+        Ok((Dir::Folder(folder), Some(owner))) => Some(ItemPlace { kind: owner.kind, owner: owner.serial, folder }),
+        _ => None,
+    }
+}
+
+fn too_large() -> Error {
+    Refusal::TooLarge { what: "file", limit: MAX_ITEM as usize }.into()
+}
+
+fn outside(error: std::io::Error) -> Error {
+    Error::Outside(Arc::new(error))
+}
