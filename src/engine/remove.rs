@@ -250,6 +250,7 @@ fn take_out(
     let taken = update.remove_object(kind, serial)?;
     changes.push(Change::Removed(kind, serial));
     changes.extend(taken.bindings.into_iter().map(Change::Binding));
+    changes.extend(taken.flags.into_iter().map(Change::Flag));
     for (edge, other) in taken.edges {
         changes.push(Change::Edge(edge));
         if let Ok(mut head) = update.ctr(other) {

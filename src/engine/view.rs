@@ -5,8 +5,8 @@ use super::{Error, Found, Result};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::is_object;
-use crate::model::record::{Doc, ImageHead, Kind, List, Nanos, Row, Serial};
-use crate::store::{Contents, Query, Snapshot, StoreError};
+use crate::model::record::{Doc, ImageHead, Kind, List, More, Nanos, Row, Serial};
+use crate::store::{Contents, Extras, Query, Snapshot, StoreError};
 
 /// What a serial means.
 #[derive(Clone, Debug)]
@@ -252,6 +252,14 @@ impl View {
     /// What the store says.
     pub fn member(&self, pod: Serial, ctr: Serial) -> Result<Option<Serial>> {
         Ok(self.snapshot.member(pod, ctr)?)
+    }
+
+    /// What a container has beside its head.
+    ///
+    /// # Errors
+    /// What the store says; it does not decode.
+    pub fn more(&self, ctr: Serial) -> Result<More> {
+        Ok(self.snapshot.more(ctr)?)
     }
 
     /// When the store was made.

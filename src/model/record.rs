@@ -77,6 +77,8 @@ pub enum Doc {
     State = 1,
     /// What an image consists of.
     Manifest = 2,
+    /// The caller's own text of a container.
+    Metadata = 3,
 }
 
 impl Doc {
@@ -86,6 +88,7 @@ impl Doc {
             Doc::Config => "config",
             Doc::State => "state",
             Doc::Manifest => "manifest",
+            Doc::Metadata => "metadata",
         }
     }
 }
@@ -313,6 +316,51 @@ pub enum Row {
     },
     /// A file of the caller's own.
     Item(Item),
+    /// A flag of a container.
+    Flag {
+        /// The container.
+        ctr: Serial,
+        /// Its name.
+        name: String,
+        /// Its value, JSON as it is served.
+        value: String,
+        /// When it was set.
+        changed: Nanos,
+    },
+    /// What a container that is gone ended with.
+    Exited {
+        /// Its ID's bytes.
+        id: [u8; 32],
+        /// Its name when it went.
+        name: String,
+        /// The exit code.
+        code: i64,
+        /// When it went.
+        gone: Nanos,
+    },
+}
+
+/// What few containers have; one that has none of it has no such row.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct More {
+    /// Its names but the first, in order.
+    pub names: Vec<String>,
+    /// When a name came or went last, but for the first.
+    pub names_changed: Nanos,
+    /// The caller's own text.
+    pub metadata: Stamp,
+    /// When a flag came or went last.
+    pub flags_changed: Nanos,
+    /// The map of user IDs, lines as they are served; empty when it has none.
+    pub uidmap: String,
+    /// The map of group IDs.
+    pub gidmap: String,
+    /// When a map changed last.
+    pub maps_changed: Nanos,
+    /// Whether it goes with the boot, and its overlay syncs nothing.
+    pub volatile: bool,
+    /// Whether it holds its pod's namespaces and carries its pod's ID.
+    pub infra: bool,
 }
 
 /// A file of the caller's own, in a container's or an image's folder. Its bytes lie beside the store.
@@ -405,11 +453,13 @@ pub enum List {
     Layer = 5,
     /// The first parts of image names.
     ImageName = 6,
+    /// Containers that are gone, with what they ended with.
+    Exited = 7,
 }
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 }
 
 /// What a committed transaction changed, for whoever caches it.
@@ -451,6 +501,12 @@ pub enum Change {
     Items(Kind, Serial, Folder),
     /// A file of a folder changed or is gone.
     Item(Serial),
+    /// What few containers have: further names, metadata, the list of flags, ID maps.
+    More(Serial),
+    /// A flag changed or is gone.
+    Flag(Serial),
+    /// An exit code is gone.
+    Exited(Serial),
 }
 
 /// What a request was answered, kept until the answer is known to have arrived.

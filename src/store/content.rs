@@ -4,9 +4,7 @@ use redb::{ReadableTable, TableDefinition};
 
 use super::error::StoreError;
 use super::query::{Query, Update};
-use super::tables::{
-    CHILDREN, DIGESTS, DOCS, FOLDERS, HELD, ITEMS, MOUNTED, OBJECTS, PLACES, TAG_DIRS, TAGGED, TAGS, USERS,
-};
+use super::tables::{CHILDREN, DIGESTS, DOCS, HELD, MOUNTED, OBJECTS, PLACES, TAG_DIRS, TAGGED, TAGS, USERS};
 use crate::model::id::{Id, IdPrefix};
 use crate::model::record::{Doc, ImageHead, Kind, LayerHead, Nanos, Row, Serial};
 
@@ -344,8 +342,6 @@ impl Update<'_> {
         make(self, HELD)?;
         make(self, CHILDREN)?;
         make(self, USERS)?;
-        make(self, MOUNTED)?;
-        make(self, ITEMS)?;
-        make(self, FOLDERS)
+        make(self, MOUNTED)
     }
 }

@@ -12,6 +12,7 @@ mod content;
 mod error;
 mod items;
 mod migrate;
+mod more;
 mod query;
 mod reserve;
 mod tables;
@@ -40,6 +41,7 @@ pub use self::check::findings;
 pub use self::content::Contents;
 pub use self::error::{OpenError, StoreError};
 pub use self::items::Items;
+pub use self::more::Extras;
 pub use self::query::{Query, Rows, Snapshot, Update};
 pub use self::tables::SCHEMA;
 pub use self::update::{Done, Taken};
@@ -126,12 +128,14 @@ impl Update<'_> {
         self.table(tables::NEEDS)?;
         self.table(tables::NEEDED)?;
         self.table(tables::MEMBERS)?;
-        for list in [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName] {
+        for list in
+            [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName, List::Exited]
+        {
             self.touch_list(list, now)?;
         }
         self.table(tables::REQUESTS)?;
         self.create_content_tables()?;
-        Ok(())
+        self.create_more_tables()
     }
 }
 

@@ -5,6 +5,7 @@ use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::more::Extras;
 use super::query::{Query, Update};
 use super::tables::{DOCS, IDS, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta};
 use crate::model::id::Id;
@@ -133,7 +134,8 @@ impl Update<'_> {
             taken.edges.push((edge, other));
         }
         taken.members = self.take_memberships(kind, serial)?;
-        for doc in [Doc::Config, Doc::State] {
+        taken.flags = self.take_more(serial)?;
+        for doc in [Doc::Config, Doc::State, Doc::Metadata] {
             self.table(DOCS)?.remove((serial, doc as u8))?;
         }
         let id = self.table(OBJECTS)?.remove((kind as u8, serial))?.map(|row| *row.value());
@@ -150,21 +152,24 @@ impl Update<'_> {
         self.delete_row(edge)
     }
 
-    /// The head says which name and binding are the object's, even if the binding's row is gone. Where it
-    /// cannot, or says wrong, all are searched.
+    /// The head says which name and binding are the object's, even if the binding's row is gone, and the
+    /// row of what few have says the further ones. Where they cannot, or say wrong, all are searched.
     fn take_names(&self, serial: Serial) -> Result<Vec<Serial>> {
-        let told = match self.row(serial) {
-            Ok(Some(Row::Ctr(head))) => Some((head.name, head.binding)),
-            Ok(Some(Row::Pod(head))) => Some((head.name, head.binding)),
+        let told = match (self.row(serial), self.more(serial)) {
+            (Ok(Some(Row::Ctr(head))), Ok(more)) => Some((head.name, head.binding, more.names)),
+            (Ok(Some(Row::Pod(head))), _) => Some((head.name, head.binding, vec![])),
             _ => None,
         };
         let belongs = |binding| matches!(self.row(binding), Ok(Some(Row::Binding { object, .. })) if object == serial);
-        let mut found = Vec::new();
-        if let Some((name, own)) = told {
-            let binding = self.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
-            found.extend(binding.filter(|b| *b == own || belongs(*b)).map(|b| (name, b)));
+        let (mut found, mut due) = (Vec::new(), 1);
+        if let Some((name, own, further)) = told {
+            due += further.len();
+            for name in further.into_iter().chain([name]) {
+                let binding = self.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
+                found.extend(binding.filter(|b| *b == own || belongs(*b)).map(|b| (name, b)));
+            }
         }
-        if found.is_empty() {
+        if found.len() < due {
             found = self.names()?.into_iter().filter(|(_, binding)| belongs(*binding)).collect();
         }
         found.iter().try_for_each(|(name, _)| self.unbind(name))?;
@@ -262,4 +267,6 @@ pub struct Taken {
     pub edges: Vec<(Serial, Serial)>,
     /// Memberships, with the pod.
     pub members: Vec<(Serial, Serial)>,
+    /// Flags.
+    pub flags: Vec<Serial>,
 }

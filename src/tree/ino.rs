@@ -60,12 +60,15 @@ pub fn touched(change: Change) -> Vec<Ino> {
         | Change::Names(serial)
         | Change::Users(_, serial)
         | Change::Items(_, serial, _)
+        | Change::More(serial)
         | Change::Children(serial) => entries(serial),
         Change::Binding(serial)
         | Change::Member(serial)
         | Change::Tag(serial)
         | Change::TagDir(serial)
-        | Change::Item(serial) => {
+        | Change::Item(serial)
+        | Change::Flag(serial)
+        | Change::Exited(serial) => {
             vec![ino(serial, slot::SELF)]
         }
         Change::Place(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::LAYER_IMAGE)],

@@ -258,6 +258,8 @@ impl Tree {
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
             Ok(Node::Item(item)) => format!("{}/{}/{}", object(item.kind, item.owner), item.folder.name(), item.key),
+            Ok(Node::Flag { ctr, name, .. }) => format!("{}/flags/{name}", object(Kind::Ctr, ctr)),
+            Ok(Node::Exited { id, .. }) => format!("exited/{id}"),
             Err(_) => "?".to_owned(),
         }
     }

@@ -5,7 +5,7 @@ use super::plan::{Access, Dir, ENTRIES, Entry, Shape, Source, fixed, of_object};
 use super::{Result, Tree};
 use crate::engine::{Part, View, What};
 use crate::model::error::Refusal;
-use crate::model::id::ID_DIGITS;
+use crate::model::id::{ID_DIGITS, Id};
 use crate::model::record::{
     CtrHead, Doc, ImageHead, Item, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp,
 };
@@ -75,6 +75,8 @@ impl Object {
                 | Row::Tag { .. }
                 | Row::TagDir { .. }
                 | Row::Item(_)
+                | Row::Flag { .. }
+                | Row::Exited { .. }
                 | Row::Place { .. } => return None,
             },
         };
@@ -133,6 +135,10 @@ pub(super) enum Node {
     Child(Object),
     /// A file of the caller's own.
     Item(Box<Item>),
+    /// A flag of a container.
+    Flag { ctr: Serial, name: String, value: String, changed: Nanos },
+    /// What a container that is gone ended with.
+    Exited { id: Id, code: i64, gone: Nanos },
 }
 
 /// What kind of file a node is.
@@ -197,6 +203,10 @@ impl Tree {
                 Row::Place { layer, made, .. } if place == slot::SELF => return Ok(Node::Place { layer, made }),
                 Row::Place { image, made, .. } => return Ok(Node::LayerImage { image, made }),
                 Row::Item(ref item) => return Ok(Node::Item(Box::new(item.clone()))),
+                Row::Flag { ctr, ref name, ref value, changed } => {
+                    return Ok(Node::Flag { ctr, name: name.clone(), value: value.clone(), changed });
+                }
+                Row::Exited { id, code, gone, .. } => return Ok(Node::Exited { id: Id::from_bytes(id), code, gone }),
                 Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
         }
@@ -221,6 +231,8 @@ impl Tree {
         let (kind, mode, size) = match node {
             Node::Root | Node::Object(_) | Node::Made(_) | Node::TagDir { .. } => (FileKind::Dir, 0o755, 0),
             Node::Item(item) => (FileKind::File, self.mode(Access::Secret), item.size),
+            Node::Flag { value, .. } => (FileKind::File, self.mode(Access::Plain), value.len() as u64),
+            Node::Exited { code, .. } => (FileKind::File, self.mode(Access::Shown), format!("{code}\n").len() as u64),
             Node::Hidden(_) => (FileKind::Link, 0o777, ID_DIGITS as u64),
             Node::HiddenMember(_) | Node::Member { .. } => (FileKind::Link, 0o777, MEMBER_PREFIX + ID_DIGITS as u64),
             Node::IdLink(_) | Node::Name { .. } => (FileKind::Link, 0o777, OBJECT_LINK),
@@ -296,6 +308,8 @@ impl Tree {
             | Node::LayerImage { made, .. } => *made,
             Node::TagDir { changed, .. } => *changed,
             Node::Item(item) => item.changed,
+            Node::Flag { changed, .. } => *changed,
+            Node::Exited { gone, .. } => *gone,
             Node::Entry(entry, object) => match (entry.source, object.as_ref().and_then(|o| o.head.as_ref())) {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
@@ -303,6 +317,18 @@ impl Tree {
                 (Source::Folder(folder), Some(head)) => {
                     let owner = object.as_ref().map_or(0, |object| object.serial);
                     view.folder_changed(owner, folder)?.unwrap_or(head.made())
+                }
+                (source @ (Source::Metadata | Source::Flags | Source::Maps), Some(head)) => {
+                    let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();
+                    head.made().max(match source {
+                        Source::Metadata => more.metadata.changed,
+                        Source::Flags => more.flags_changed,
+                        _ => more.maps_changed,
+                    })
+                }
+                (Source::Names, Some(Head::Ctr(head))) => {
+                    let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();
+                    head.config.changed.max(more.names_changed)
                 }
                 (Source::Made, Some(head)) => head.made(),
                 (Source::Config, Some(head)) => head.stamp(Doc::Config).changed,

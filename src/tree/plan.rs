@@ -171,6 +171,12 @@ pub(super) enum Source {
     Children,
     /// What is in a folder.
     Folder(Folder),
+    /// A container's own text.
+    Metadata,
+    /// A container's flags.
+    Flags,
+    /// A container's ID maps.
+    Maps,
 }
 
 /// One entry.
@@ -306,7 +312,10 @@ impl Entry {
             // What a container's rootfs is made of decides which entries there are.
             Change::Config(kind, _) => {
                 let comes_and_goes = matches!(self.shape, Shape::Mount(_) | Shape::SizeRw);
-                of(kind) && (comes_and_goes || matches!(self.source, Source::Config | Source::Documents))
+                // The first of a container's names is in its config.
+                let names = kind == Kind::Ctr && self.source == Source::Names;
+                let from_config = names || matches!(self.source, Source::Config | Source::Documents);
+                of(kind) && (comes_and_goes || from_config)
             }
             Change::State(kind, _) => of(kind) && matches!(self.source, Source::State | Source::Documents),
             Change::PodStatus(_) => of(Kind::Pod) && self.source == Source::PodStatus,
@@ -317,7 +326,13 @@ impl Entry {
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
             Change::Items(kind, _, folder) => of(kind) && self.source == Source::Folder(folder),
+            Change::More(_) => {
+                let few_have = matches!(self.source, Source::Names | Source::Metadata | Source::Flags | Source::Maps);
+                of(Kind::Ctr) && few_have
+            }
             Change::Item(_)
+            | Change::Flag(_)
+            | Change::Exited(_)
             | Change::Binding(_)
             | Change::Edge(_)
             | Change::Member(_)

@@ -49,7 +49,7 @@ fn a_store_of_schema_1_is_as_it_was() {
     tree.mount();
     assert_eq!(tree.read("check"), "ok: 8 containers, 1 pods, 0 images, 0 layers\n");
     assert_eq!(columns(&tree), CONTAINERS);
-    assert!(tree.read("version").ends_with("schema 2\n"));
+    assert!(tree.read("version").ends_with("schema 3\n"));
     let config = |name: &str| -> Value { serde_json::from_str(&tree.read(&format!("ctr/{name}/config"))).unwrap() };
     assert_eq!(config("needs-plain")["x-unknown"].to_string(), "1.50");
     assert_eq!(config("on-image")["rootfsImageID"], "0123456789abcdef".repeat(4));
