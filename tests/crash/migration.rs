@@ -16,7 +16,7 @@ const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/schema-1/c
 /// What the earlier program's `table/ctr` had, less the IDs and times.
 const CONTAINERS: [[&str; 6]; 8] = [
     ["damaged", "configured", "-", "-", "-", "-"],
-    ["needs-plain", "exited", "-", "7", "-", "-"],
+    ["needs-plain", "configured", "-", "7", "-", "-"],
     ["back", "configured", "-", "-", "shop", "-"],
     ["front", "configured", "-", "-", "shop", "-"],
     ["on-image", "configured", "-", "-", "-", "docker.io/library/busybox:latest"],
