@@ -146,6 +146,9 @@ impl Engine {
                 refresh(update, &world)?;
                 update.set_boot_id(&boot.boot_id)?;
             }
+            if !follows {
+                update.take_blank_flags()?;
+            }
             Ok::<_, Error>(update.begin_server(boot.connection)?)
         })?;
         self.files = FileNumbers::of(generation);

@@ -1,10 +1,12 @@
 //! Making containers and pods.
 
+use super::extras::{add, may_add};
 use super::find::find;
 use super::images::touch_list;
 use super::{Engine, Error, Origin, Result, World, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
+use crate::model::extras;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
@@ -59,12 +61,14 @@ struct Made {
 fn create_ctr(
     update: &Update<'_>,
     world: &World,
-    given: Map<String, Value>,
+    mut given: Map<String, Value>,
     pod: Option<Serial>,
     made: &mut Made,
 ) -> Result<()> {
+    let asked = extras::take(&mut given)?;
     container::check_config(&given)?;
     let (id, name) = identity(update, world, &given)?;
+    may_add(update, &name, &asked)?;
     let pod = match (pod, text(&given, "pod")) {
         (Some(pod), _) => Some(pod),
         (None, Some(text)) => Some(find(update, Kind::Pod, text)?.serial),
@@ -109,6 +113,7 @@ fn create_ctr(
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
+    add(update, world, serial, &name, asked, &now)?;
     for on in needs {
         update.link(serial, on, now.nanos)?;
         let mut other = update.ctr(on)?;

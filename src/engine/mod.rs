@@ -7,10 +7,12 @@
 mod boot;
 mod bundle;
 mod create;
+mod extras;
 mod find;
 mod images;
 mod items;
 mod mount;
+mod names;
 mod remove;
 mod rename;
 mod report;
@@ -38,6 +40,7 @@ pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
+pub use self::extras::IdMap;
 pub use self::find::Found;
 pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};

@@ -128,6 +128,44 @@ pub enum Refusal {
         /// The container's name.
         name: String,
     },
+    /// A container must have a name.
+    NoName,
+    /// A line that is no range of an ID map.
+    BadMap {
+        /// The line, shortened.
+        line: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// Ranges of an ID map that meet earlier ones, in the container or on the host.
+    MapOverlaps {
+        /// Each as container:host:size.
+        ranges: Vec<String>,
+    },
+    /// A flag with a value that it cannot have.
+    BadFlag {
+        /// The flag.
+        name: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// One of two labels that come and go together.
+    LoneLabel {
+        /// The one that is set.
+        has: &'static str,
+        /// The one that is not.
+        lacks: &'static str,
+    },
+    /// A flag that says how the container was made.
+    FixedFlag {
+        /// The flag.
+        name: &'static str,
+    },
+    /// Bytes that are no text.
+    NotUtf8 {
+        /// What they were to be.
+        what: &'static str,
+    },
     /// Every object keeps at least one name.
     LastName {
         /// The name.
@@ -278,6 +316,21 @@ impl fmt::Display for Refusal {
             Refusal::HasItems { name } => {
                 write!(f, "container {name} has files in data/ or artifacts/; rmdir its directory by its ID")
             }
+            Refusal::NoName => f.write_str("a container has one name at least"),
+            Refusal::BadMap { line, rule } => write!(f, "bad ID map {line:?}: {rule}"),
+            Refusal::MapOverlaps { ranges } => match ranges.as_slice() {
+                [one] => write!(f, "the range {one} overlaps an earlier one"),
+                several => write!(f, "the ranges {} overlap earlier ones", several.join(", ")),
+            },
+            Refusal::BadFlag { name, rule } => write!(f, "the flag {name:?} takes {rule}"),
+            Refusal::LoneLabel { has, lacks } => {
+                write!(
+                    f,
+                    "{has} and {lacks} come and go together: set or clear both with the verb \"flags\" of control"
+                )
+            }
+            Refusal::FixedFlag { name } => write!(f, "the flag {name:?} is fixed when the container is made"),
+            Refusal::NotUtf8 { what } => write!(f, "the {what} is not UTF-8"),
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),

@@ -107,6 +107,18 @@ impl Update<'_> {
         Ok(serial)
     }
 
+    /// Takes the flags away that were made and never said anything: no file that would is open any more.
+    pub fn take_blank_flags(&self) -> Result<()> {
+        let mut blank = Vec::new();
+        for entry in self.table(FLAGS)?.iter()? {
+            let (key, serial) = entry?;
+            if matches!(self.row(serial.value()), Ok(Some(Row::Flag { value, .. })) if value.is_empty()) {
+                blank.push((key.value().0, key.value().1.to_owned()));
+            }
+        }
+        blank.iter().try_for_each(|(ctr, name)| self.take_flag(*ctr, name).map(drop))
+    }
+
     /// Takes everything away that a container has beside its head. Returns its flags' serials.
     pub(super) fn take_more(&self, ctr: Serial) -> Result<Vec<Serial>> {
         let names = self.flags(ctr)?;

@@ -79,6 +79,12 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::LastName { .. } => Errno::EBUSY,
         Refusal::PodNotEmpty { .. } | Refusal::NamesBelow { .. } => Errno::ENOTEMPTY,
         Refusal::BadName { .. }
+        | Refusal::NoName
+        | Refusal::BadMap { .. }
+        | Refusal::MapOverlaps { .. }
+        | Refusal::BadFlag { .. }
+        | Refusal::LoneLabel { .. }
+        | Refusal::NotUtf8 { .. }
         | Refusal::BadJson(_)
         | Refusal::BadByte { .. }
         | Refusal::NotAnObject
@@ -95,7 +101,10 @@ fn refused(refusal: &Refusal) -> Errno {
         Refusal::LongKey { .. } => Errno::ENAMETOOLONG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
         Refusal::CrossesPod { .. } | Refusal::OtherFolder => Errno::EXDEV,
-        Refusal::FixedKey { .. } | Refusal::PrefixNotExact { .. } | Refusal::NotYours { .. } => Errno::EPERM,
+        Refusal::FixedKey { .. }
+        | Refusal::FixedFlag { .. }
+        | Refusal::PrefixNotExact { .. }
+        | Refusal::NotYours { .. } => Errno::EPERM,
         Refusal::ReadOnly { .. } => Errno::EACCES,
         Refusal::Changed | Refusal::Gone => Errno::ESTALE,
         Refusal::Undecodable { .. } => Errno::EIO,

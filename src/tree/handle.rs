@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) inherited: bool,
     /// Whether anything was written to it.
     pub(super) written: bool,
+    /// Where the last write ended, if it was as long as the kernel passes on at once; else 0.
+    pub(super) cut_at: u64,
     /// Why it takes no more.
     pub(super) given_up_for: Option<Error>,
     /// Who closed one of its descriptors last in the middle of a document, for RELEASE does not say.

@@ -15,6 +15,7 @@ use super::keep::{Noted, ReadNote};
 use super::lookup::{Entered, Lifetime, SetAttr, SetTime};
 use super::node::{Attr, FileKind, Node};
 use super::plan::{Access, Dir};
+use super::texts;
 use super::{Caller, Outcome, Result, Tree};
 use crate::engine::{Body, Draft, Error, ItemPlace, MAX_ITEM, Origin, View};
 use crate::model::error::Refusal;
@@ -118,6 +119,9 @@ impl Tree {
         creating: Creating,
     ) -> Result<Outcome<(Entered, Opened)>> {
         let node = self.node(&self.engine.view()?, parent)?;
+        if let Some(ctr) = texts::flags_of(&node) {
+            return self.create_flag(origin, caller, ctr, name, creating);
+        }
         let Some(place) = folder_of(&node) else {
             self.refuse_new()?;
             return Err(Refusal::Gone.into());

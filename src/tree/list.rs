@@ -163,6 +163,11 @@ fn list_tags(listing: &mut Listing, view: &View, path: &str) -> Result<()> {
 
 fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) -> Result<()> {
     match (dir, object.kind) {
+        (Dir::Flags, _) => {
+            for (name, flag) in view.flags(object.serial)? {
+                listing.add(ino(flag, slot::SELF), FileKind::File, name);
+            }
+        }
         (Dir::Layers, _) => {
             for (position, (place, _)) in view.layers_of(object.serial)?.into_iter().enumerate() {
                 listing.add(ino(place, slot::SELF), FileKind::Link, position);

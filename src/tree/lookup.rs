@@ -94,6 +94,7 @@ impl Tree {
                 _ => None,
             },
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
+            (Dir::Flags, Some(ctr)) => flag(&view, ctr.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
             (Dir::Folder(folder), Some(owner)) => {
                 let place = ItemPlace { kind: owner.kind, owner: owner.serial, folder };
@@ -277,6 +278,22 @@ pub(super) fn meant_by(path: &str, target: &str) -> Vec<String> {
     meant.into_iter().flatten().collect()
 }
 
+/// The container that the target of a symlink in `name/` means: a path to its directory or to another name
+/// of it, from wherever it is, or what is typed elsewhere for a container.
+pub(super) fn named_by(view: &View, target: &str) -> Result<Serial> {
+    let target = target.trim_end_matches('/');
+    let (above, last) = target.rsplit_once('/').unwrap_or(("", target));
+    match above.rsplit('/').next().unwrap_or_default() {
+        "pod" => Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into()),
+        _ => match view.find(Kind::Ctr, last) {
+            Err(Error::Refused(Refusal::NoSuch { .. })) if view.find(Kind::Pod, last).is_ok() => {
+                Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into())
+            }
+            found => Ok(found?.serial),
+        },
+    }
+}
+
 /// A path from the directory that another path is in, unless it leads out of the topmost.
 fn beside(path: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').collect();
@@ -320,6 +337,12 @@ fn tag_entry(view: &View, dir: &str, name: &str) -> Result<Hit> {
         None => view.tag(&path)?.map(|(tag, _)| tag),
     };
     Ok(found.map(|serial| (ino(serial, slot::SELF), Lifetime::Forever)))
+}
+
+/// A flag that says something: one that an open file has just made is there for that file only.
+fn flag(view: &View, ctr: Serial, name: &str) -> Result<Hit> {
+    let said = view.flags(ctr)?.into_iter().find(|(own, _)| own == name);
+    Ok(said.map(|(_, flag)| (ino(flag, slot::SELF), Lifetime::Forever)))
 }
 
 fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {

@@ -15,6 +15,7 @@ mod pinned;
 mod plan;
 mod read;
 mod refusals;
+mod texts;
 mod write;
 
 use std::path::PathBuf;
@@ -179,6 +180,10 @@ impl Tree {
         if let Some(path) = tag_path(&node, name) {
             return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
         }
+        if let Some(ctr) = texts::flags_of(&node) {
+            let done = self.engine.clear_flag(origin, ctr, name.to_owned())?;
+            return Ok(Outcome { value: (), changes: done.changes });
+        }
         if let Some(place) = folder_of(&node) {
             return Ok(Outcome {
                 value: (),
@@ -215,7 +220,7 @@ impl Tree {
                 done.changes
             }
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
-                return Err(Refusal::LastName { name: name.to_owned() }.into());
+                self.engine.remove_name(origin, name.to_owned())?.changes
             }
             // The kernel may still know a name that is gone.
             _ if self.lookup(parent, name)?.is_none() => {
@@ -271,14 +276,20 @@ impl Tree {
         Ok(Outcome { value: (), changes: done.changes })
     }
 
-    /// Gives an image one more name: a symlink in `image-name/` whose target is another name or the image's
-    /// directory, as a path, or whatever else means the image.
+    /// Gives an image or a container one more name: a symlink in `image-name/` or `name/` whose target is
+    /// another name or the object's directory, as a path, or whatever else means the object.
     ///
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn symlink(&self, origin: Origin, parent: Ino, name: &str, target: &str) -> Result<Outcome<Entered>> {
         let view = self.engine.view()?;
-        let Some(path) = tag_path(&self.node(&view, parent)?, name) else {
+        let node = self.node(&view, parent)?;
+        let Some(path) = tag_path(&node, name) else {
+            if let (plan::Dir::Names, _) = Tree::dir_of(&node)? {
+                let ctr = lookup::named_by(&view, target)?;
+                let done = self.engine.add_name(origin, ctr, name)?;
+                return self.entered(parent, name, done.changes);
+            }
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };

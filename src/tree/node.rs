@@ -279,6 +279,9 @@ impl Tree {
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
             (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(_)) => {
+                object.map_or(Ok(0), |object| self.text_size(view, shape, object.serial))?
+            }
             (Shape::Digests, _) => {
                 object.map_or(Ok(0), |object| view.digests(object.serial).map(|text| text.len() as u64))?
             }

@@ -5,7 +5,7 @@
 //! of objects, names and edges are made from the store; their directories are entries too.
 
 use super::node::FileKind;
-use crate::engine::Part;
+use crate::engine::{IdMap, Part};
 use crate::model::field::Field;
 use crate::model::record::{Change, Doc, Folder, Kind, List};
 use crate::model::runtime::Setting;
@@ -47,6 +47,8 @@ pub(super) enum Dir {
     Children,
     /// The caller's own files.
     Folder(Folder),
+    /// A container's flags.
+    Flags,
     /// Where a part of a container is mounted.
     Mountpoint,
 }
@@ -94,6 +96,12 @@ pub(super) enum Shape {
     DiffId,
     /// What a container's own layer is called.
     LayerName,
+    /// A container's names.
+    CtrNames,
+    /// A container's own text.
+    Metadata,
+    /// A map of IDs.
+    IdMap(IdMap),
     /// The digests of what is in `data/`.
     Digests,
     /// Write what lies in a staging directory, read the image's ID.
@@ -267,6 +275,11 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
     entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
+    entry(CTR, 36, "names", Shape::CtrNames, Access::Plain, Source::Names),
+    entry(CTR, 37, "metadata", Shape::Metadata, Access::Secret, Source::Metadata),
+    entry(CTR, 38, "flags", Shape::Dir(Dir::Flags), Access::Dir, Source::Flags),
+    entry(CTR, 39, "uidmap", Shape::IdMap(IdMap::Users), Access::Plain, Source::Maps),
+    entry(CTR, 40, "gidmap", Shape::IdMap(IdMap::Groups), Access::Plain, Source::Maps),
     entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
     entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
 
@@ -300,7 +313,15 @@ impl Entry {
     pub(super) fn is_writable(&self) -> bool {
         matches!(
             self.shape,
-            Shape::Doc(_) | Shape::Value(_) | Shape::Mounted | Shape::Create(_) | Shape::CreateImage | Shape::Control
+            Shape::Doc(_)
+                | Shape::Value(_)
+                | Shape::Mounted
+                | Shape::CtrNames
+                | Shape::Metadata
+                | Shape::IdMap(_)
+                | Shape::Create(_)
+                | Shape::CreateImage
+                | Shape::Control
         )
     }
 

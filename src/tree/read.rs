@@ -137,6 +137,9 @@ impl Tree {
     }
 
     fn content(&self, view: &View, node: &Node) -> Result<Content> {
+        if let Node::Flag { value, .. } = node {
+            return Ok(Content { bytes: value.clone().into_bytes().into(), version: None });
+        }
         let Node::Entry(entry, object) = node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
@@ -152,6 +155,10 @@ impl Tree {
                 let id = view.id_of(object.kind, object.serial)?.ok_or(Refusal::Gone)?;
                 text(format!("{}\n", u8::from(self.engine.is_mounted(id, Part::Rootfs))))
             }
+            shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)) => Content {
+                bytes: self.text(view, shape, object.serial)?.into(),
+                version: Tree::text_version(view, shape, object.serial)?,
+            },
             Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
             Shape::Digests => text(view.digests(object.serial)?),
             Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),

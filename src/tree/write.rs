@@ -9,6 +9,7 @@ use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
+use super::texts::Written;
 use super::{Caller, Closer, Outcome, Place, Result, Tree};
 use crate::engine::{Edit, Error, Order, Origin};
 use crate::model::error::Refusal;
@@ -53,7 +54,7 @@ impl Tree {
         }
         state.written = true;
         let begun = !state.saved.pending.is_empty();
-        let taken = self.take(origin, opened, &mut state, data, append);
+        let taken = self.take(origin, opened, &mut state, &Written { offset, data, append });
         if let Err(error) = &taken
             && begun
         {
@@ -63,15 +64,12 @@ impl Tree {
         taken.map(done)
     }
 
-    fn take(
-        &self,
-        origin: Origin,
-        opened: Opened,
-        state: &mut State,
-        data: &[u8],
-        append: bool,
-    ) -> Result<Vec<Change>> {
+    fn take(&self, origin: Origin, opened: Opened, state: &mut State, written: &Written<'_>) -> Result<Vec<Change>> {
+        let Written { data, append, .. } = *written;
         let node = self.node(&self.engine.view()?, opened.ino)?;
+        if let Node::Flag { ctr, name, .. } = &node {
+            return self.take_flag(origin, *ctr, name, data);
+        }
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
@@ -99,6 +97,11 @@ impl Tree {
             }
             (Shape::Value(_) | Shape::Mounted, Some(object)) => {
                 self.take_value(origin, opened.fh, state, data, entry, object)
+            }
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(object)) => {
+                let changes = self.take_text(origin, state, shape, object, written)?;
+                self.note_seen(opened.fh, state);
+                Ok(changes)
             }
             _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
         }
@@ -169,11 +172,18 @@ impl Tree {
         let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
         if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
             *seen = version;
-            if let Noted::Read(note) = self.handles.keep.read_note(fh) {
-                warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
-            }
         }
+        self.note_seen(fh, state);
         Ok(done.changes)
+    }
+
+    /// Notes for the server after this one that what a handle has written counts as read.
+    fn note_seen(&self, fh: u64, state: &State) {
+        if let (Some(version), Noted::Read(note)) = (state.saved.seen, self.handles.keep.read_note(fh))
+            && note.version != Some(version)
+        {
+            warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
+        }
     }
 
     fn commit_create(
@@ -330,7 +340,7 @@ impl Tree {
             let by = state.closer.take().unwrap_or_default();
             self.note_by(&by, "close", Place::At(opened.ino), &Refusal::Incomplete { bytes }.into());
         }
-        Ok(Outcome { value: (), changes: vec![] })
+        Ok(Outcome { value: (), changes: self.release_flag(origin, opened)? })
     }
 
     /// Keeps bytes that complete nothing yet.

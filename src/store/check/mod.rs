@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use redb::ReadableTable;
 
 use super::error::StoreError;
+use super::more::Extras;
 use super::query::Query;
 use super::tables::{DIGESTS, DOCS, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
 use super::update::Done;
@@ -113,7 +114,10 @@ fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
             Some(Some(Row::Binding { name: own, kind, object, .. })) => {
                 own == &name
                     && match (kind, rows.get(object)) {
-                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) => head.name == name && head.binding == binding,
+                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) if head.name == name => head.binding == binding,
+                        (Kind::Ctr, Some(Some(Row::Ctr(_)))) => {
+                            state.more(*object).map_or(true, |more| more.names.contains(&name))
+                        }
                         (Kind::Pod, Some(Some(Row::Pod(head)))) => head.name == name && head.binding == binding,
                         (_, Some(None)) => true,
                         _ => false,
@@ -126,6 +130,22 @@ fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
             found.push(format!("names {name}: does not lead to an object of that name"));
         }
         bound.insert(binding, name);
+    }
+    for ctr in state.all_more()? {
+        let Ok(more) = state.more(ctr) else {
+            found.push(format!("more {ctr}: does not decode"));
+            continue;
+        };
+        for name in &more.names {
+            let binding = state.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
+            let is_its = binding.is_some_and(|binding| match rows.get(&binding) {
+                Some(Some(Row::Binding { object, .. })) => *object == ctr,
+                row => row.is_some(),
+            });
+            if !is_its {
+                found.push(format!("more {ctr}: the name {name} is not bound to it"));
+            }
+        }
     }
     for (serial, row) in rows {
         let (name, binding) = match row {
@@ -238,12 +258,15 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
                 (Kind::Image, head.id(), [(Doc::Config, head.config), (Doc::Manifest, head.manifest)])
             }
             None => {
-                expected += (0..=2).filter(|doc| sizes.contains_key(&(*serial, *doc))).count();
+                expected += (0..=3).filter(|doc| sizes.contains_key(&(*serial, *doc))).count();
                 continue;
             }
             _ => continue,
         };
-        for (doc, due) in docs {
+        let metadata = if kind == Kind::Ctr { state.more(*serial).map_or(0, |more| more.metadata.size) } else { 0 };
+        let metadata =
+            (metadata > 0 || sizes.contains_key(&(*serial, Doc::Metadata as u8))).then_some((Doc::Metadata, metadata));
+        for (doc, due) in docs.into_iter().chain(metadata.filter(|_| kind == Kind::Ctr)) {
             expected += 1;
             match sizes.get(&(*serial, doc as u8)) {
                 None => found.push(format!("{}/{id}: its {} is missing", kind.dir(), doc.name())),
