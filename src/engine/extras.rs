@@ -80,19 +80,10 @@ impl Engine {
         seen: Option<u64>,
     ) -> Result<Done> {
         self.apply_growing(origin, move |update, world| {
-            let mut more = more_of(update, ctr)?;
-            super::write::unchanged_since(seen, more.metadata.version)?;
-            let old = update.doc(ctr, Doc::Metadata)?.unwrap_or_default();
-            let new = if add { [&old[..], &text[..]].concat() } else { text.clone() };
-            check_metadata(&new)?;
-            if new == old {
-                return Ok((Answer::Version(more.metadata.version), vec![]));
-            }
-            let now = (world.now)();
-            update.put_doc(ctr, Doc::Metadata, &new)?;
-            more.metadata = stamp(update, &new, &now)?;
-            update.put_more(ctr, &more)?;
-            Ok((Answer::Version(more.metadata.version), vec![Change::More(ctr)]))
+            super::write::unchanged_since(seen, more_of(update, ctr)?.metadata.version)?;
+            let old = if add { update.doc(ctr, Doc::Metadata)?.unwrap_or_default() } else { vec![] };
+            let (version, changes) = change_metadata(update, world, ctr, &[&old[..], &text[..]].concat())?;
+            Ok((Answer::Version(version), changes))
         })
     }
 
@@ -225,6 +216,24 @@ pub(super) fn check_metadata(text: &[u8]) -> Result<()> {
     }
     std::str::from_utf8(text).map_err(|_| Refusal::NotUtf8 { what: "metadata" })?;
     Ok(())
+}
+
+/// Makes `new` the own text of a container that is there. Returns its version.
+pub(super) fn change_metadata(
+    update: &Update<'_>,
+    world: &World,
+    ctr: Serial,
+    new: &[u8],
+) -> Result<(u64, Vec<Change>)> {
+    check_metadata(new)?;
+    let mut more = more_of(update, ctr)?;
+    if update.doc(ctr, Doc::Metadata)?.unwrap_or_default() == new {
+        return Ok((more.metadata.version, vec![]));
+    }
+    update.put_doc(ctr, Doc::Metadata, new)?;
+    more.metadata = stamp(update, new, &(world.now)())?;
+    update.put_more(ctr, &more)?;
+    Ok((more.metadata.version, vec![Change::More(ctr)]))
 }
 
 /// A container's flags with their values, less those that say nothing.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::extras::{change_flags, change_metadata};
 use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
@@ -11,6 +12,7 @@ use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
+use crate::model::json::Value;
 use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
 use crate::store::{Done, Query, StoreError, Update};
 
@@ -110,8 +112,7 @@ pub enum Patience {
     Some,
 }
 
-/// A removal that takes more than one file operation to say. Objects are named by full ID or exact
-/// name.
+/// What no single file operation says. Objects are named by full ID or exact name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Removes containers, which may need one another.
@@ -122,6 +123,20 @@ pub enum Order {
         pod: String,
         /// Whether its containers go too.
         recursive: bool,
+    },
+    /// Sets a container's own text, which may be empty.
+    Metadata {
+        /// The container.
+        ctr: String,
+        /// The text.
+        text: String,
+    },
+    /// Sets flags of a container together, and clears those with nothing to set.
+    Flags {
+        /// The container.
+        ctr: String,
+        /// The flags.
+        set: Vec<(String, Option<Value>)>,
     },
 }
 
@@ -135,6 +150,14 @@ fn carry_out(update: &Update<'_>, world: &World, order: &Order) -> Removed {
         Order::Pod { pod, recursive } => {
             let serial = find_exact(update, Kind::Pod, pod)?.serial;
             remove_pod(update, world, serial, *recursive)
+        }
+        Order::Metadata { ctr, text } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_metadata(update, world, serial, text.as_bytes())?.1))
+        }
+        Order::Flags { ctr, set } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_flags(update, world, serial, set)?))
         }
     }
 }
