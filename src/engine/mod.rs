@@ -7,7 +7,9 @@
 mod boot;
 mod bundle;
 mod create;
+mod exited;
 mod find;
+mod garbage;
 mod images;
 mod items;
 mod mount;
@@ -38,7 +40,10 @@ pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
+pub use self::bundle::OwnDir;
+pub use self::exited::ExitCode;
 pub use self::find::Found;
+pub use self::garbage::Rubbish;
 pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
@@ -114,7 +119,7 @@ impl From<MountError> for Error {
 /// What lies beside the store: directories, mounts, small files, and the tree that shows the mounts.
 pub struct Outside {
     /// Directories of layers.
-    pub dirs: Dirs,
+    pub dirs: Arc<Dirs>,
     /// Mounts of rootfs and shm.
     pub mounts: Mounts,
     /// Files of containers that are mounted.
@@ -136,7 +141,11 @@ pub struct Engine {
     busy: Mutex<HashSet<Serial>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
+    /// Held by whoever deletes what was thrown away.
+    emptying: Mutex<()>,
     files: FileNumbers,
+    /// Whether every new container is volatile.
+    transient: bool,
 }
 
 impl Engine {

@@ -54,6 +54,8 @@ const IMAGE_EXAMPLE: &str = r#"{
 
 const CONTROL_EXAMPLE: &str = r#"{"verb": "remove", "ctr": ["web", "db"]}
 {"verb": "remove", "pod": "shop", "recursive": true}
+{"verb": "wipe", "images": false}
+{"verb": "gc", "dry-run": true}
 "#;
 
 impl Tree {
@@ -137,10 +139,13 @@ impl Tree {
     }
 
     fn content(&self, view: &View, node: &Node) -> Result<Content> {
+        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
+        if let Node::Exited { code, .. } = node {
+            return Ok(text(format!("{code}\n")));
+        }
         let Node::Entry(entry, object) = node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
         let Some(object) = object else { return Ok(text(self.fixed_text(view, entry.shape)?)) };
         Ok(match entry.shape {
             Shape::Doc(doc) => doc_content(view, object, doc)?,
