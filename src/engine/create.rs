@@ -3,7 +3,7 @@
 use super::extras::{add, may_add};
 use super::find::find;
 use super::images::touch_list;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::{Engine, Error, Origin, Result, World, exited, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
 use crate::model::extras;
@@ -12,9 +12,11 @@ use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
-use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Rootfs, Row, Serial, Stamp};
+use crate::model::record::{
+    Answer, Change, CtrHead, Doc, Kind, List, Moment, More, PodHead, Rootfs, Row, Serial, Stamp,
+};
 use crate::model::status::Status;
-use crate::store::{Done, Query, Update};
+use crate::store::{Done, Extras, Query, Update};
 
 /// The most bytes that a document may have, white space between tokens aside.
 pub(super) const MAX_DOCUMENT: usize = 1 << 20;
@@ -26,8 +28,9 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create(&self, origin: Origin, kind: Kind, documents: Vec<Map<String, Value>>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             for document in &documents {
                 match kind {
                     Kind::Ctr => create_ctr(update, world, document.clone(), None, &mut made)?,
@@ -44,16 +47,19 @@ impl Engine {
     /// # Errors
     /// Its refusal.
     pub fn create_in_pod(&self, origin: Origin, pod: Serial, document: Map<String, Value>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             create_ctr(update, world, document.clone(), Some(pod), &mut made)?;
             Ok((Answer::Objects(made.objects), made.changes))
         })
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Made {
+    /// Whether every container is to be volatile.
+    transient: bool,
     objects: Vec<(Kind, Serial, [u8; 32])>,
     changes: Vec<Change>,
 }
@@ -65,10 +71,9 @@ fn create_ctr(
     pod: Option<Serial>,
     made: &mut Made,
 ) -> Result<()> {
-    let asked = extras::take(&mut given)?;
+    let mut asked = extras::take(&mut given)?;
     container::check_config(&given)?;
     let (id, name) = identity(update, world, &given)?;
-    may_add(update, &name, &asked)?;
     let pod = match (pod, text(&given, "pod")) {
         (Some(pod), _) => Some(pod),
         (None, Some(text)) => Some(find(update, Kind::Pod, text)?.serial),
@@ -77,6 +82,12 @@ fn create_ctr(
     let pod_head = pod.map(|pod| update.pod(pod)).transpose()?;
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
+    if made.transient {
+        container::make_volatile(&mut config);
+    }
+    let volatile = container::is_volatile(&config);
+    asked.say_volatile(volatile)?;
+    may_add(update, &name, &asked)?;
     let needs = resolve_needs(update, &mut config, id, &name, pod)?;
     let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
@@ -85,6 +96,7 @@ fn create_ctr(
 
     let serial = update.next()?;
     let binding = take(update, Kind::Ctr, serial, id, &name, &now)?;
+    exited::supersede(update, &id, now.nanos, &mut made.changes)?;
     let member = pod.map(|pod| update.join(pod, serial, now.nanos)).transpose()?;
     let mut head = CtrHead {
         id: *id.as_bytes(),
@@ -113,6 +125,9 @@ fn create_ctr(
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
+    if volatile {
+        update.put_more(serial, &More { volatile, ..More::default() })?;
+    }
     add(update, world, serial, &name, asked, &now)?;
     for on in needs {
         update.link(serial, on, now.nanos)?;
@@ -218,7 +233,7 @@ fn resolve_needs(
     name: &Name,
     pod: Option<Serial>,
 ) -> Result<Vec<Serial>> {
-    let mut needs = Vec::new();
+    let (mut needs, volatile) = (Vec::new(), container::is_volatile(config));
     container::resolve_references(config, |key, text| {
         if text == name.as_str() || Id::parse(text) == Some(id) {
             return Err(Error::Refused(Refusal::DependsOnItself { key }));
@@ -226,6 +241,7 @@ fn resolve_needs(
         let found = find(update, Kind::Ctr, text)?;
         let other = update.ctr(found.serial)?;
         container::may_depend(pod, other.pod.map(|(pod, _)| pod), key, &other.name)?;
+        container::may_need(volatile, update.more(found.serial)?.volatile, key, &other.name)?;
         if !needs.contains(&found.serial) {
             needs.push(found.serial);
         }

@@ -267,7 +267,7 @@ pub(super) fn change_flags(
     flags::check_all(&after)?;
     let volatile = |flags: &BTreeMap<String, String>| flags.get(flags::VOLATILE).is_some_and(|v| v.trim() == "true");
     let mut more = update.more(ctr)?;
-    if volatile(&before) != volatile(&after) && volatile(&after) != more.volatile {
+    if volatile(&after) != more.volatile {
         return Err(Refusal::FixedFlag { name: flags::VOLATILE }.into());
     }
     let (now, mut changes) = ((world.now)().nanos, Vec::new());

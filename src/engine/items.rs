@@ -5,6 +5,7 @@
 //! afterwards. So a row always names whole bytes, and what no row names is rubbish.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -321,23 +322,32 @@ impl Engine {
         }
     }
 
-    /// Throws files away that no row names and that a server before wrote.
-    pub(super) fn collect_items(&self, shelf: Shelf, ids: &[Id]) {
-        let Ok(outside) = self.outside() else { return };
+    /// Throws files away that no row names.
+    pub(super) fn collect_items(&self, dirs: &Dirs, shelf: Shelf, ids: &[Id]) {
         for id in ids {
-            let result = outside.dirs.item_files(shelf, *id).map_err(Error::outside).and_then(|files| {
-                let old: Vec<u64> = files.into_iter().filter(|file| self.files.is_older(*file)).collect();
-                let named = if old.is_empty() { vec![] } else { files_of(self.view()?.snapshot(), shelf, *id)? };
-                old.iter().filter(|file| !named.contains(file)).for_each(|file| {
-                    log::info!("{id}: file {file} belongs to no item and is thrown away");
-                    outside.dirs.discard_item(shelf, *id, *file);
-                });
+            let thrown = self.unnamed_files(dirs, shelf, *id).and_then(|files| {
+                for file in files {
+                    log::info!("{} belongs to no item and is thrown away", file.display());
+                    dirs.throw(&file).map_err(Error::outside)?;
+                }
                 Ok(())
             });
-            if let Err(error) = result {
+            if let Err(error) = thrown {
                 log::warn!("{id}: what is left over of its items cannot be looked for: {error}");
             }
         }
+    }
+
+    /// The files beside an object that no row names; where the store is served, those that a server before
+    /// wrote.
+    pub(super) fn unnamed_files(&self, dirs: &Dirs, shelf: Shelf, id: Id) -> Result<Vec<PathBuf>> {
+        let (files, mut unnamed) = dirs.item_files(shelf, id).map_err(Error::outside)?;
+        let is_old = |file: &u64| self.outside.is_none() || self.files.is_older(*file);
+        let old: Vec<u64> = files.into_iter().filter(is_old).collect();
+        let named = if old.is_empty() { vec![] } else { files_of(self.view()?.snapshot(), shelf, id)? };
+        let old = old.into_iter().filter(|file| !named.contains(file));
+        unnamed.extend(old.map(|file| dirs.item_path(shelf, id, file)));
+        Ok(unnamed)
     }
 
     /// What does not hold of the files of items, a line each.

@@ -7,8 +7,10 @@
 mod boot;
 mod bundle;
 mod create;
+mod exited;
 mod extras;
 mod find;
+mod garbage;
 mod images;
 mod items;
 mod mount;
@@ -40,8 +42,11 @@ pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
 pub use self::boot::{Boot, BootError, Given};
+pub use self::bundle::OwnDir;
+pub use self::exited::ExitCode;
 pub use self::extras::IdMap;
 pub use self::find::Found;
+pub use self::garbage::Rubbish;
 pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
@@ -117,7 +122,7 @@ impl From<MountError> for Error {
 /// What lies beside the store: directories, mounts, small files, and the tree that shows the mounts.
 pub struct Outside {
     /// Directories of layers.
-    pub dirs: Dirs,
+    pub dirs: Arc<Dirs>,
     /// Mounts of rootfs and shm.
     pub mounts: Mounts,
     /// Files of containers that are mounted.
@@ -139,7 +144,11 @@ pub struct Engine {
     busy: Mutex<HashSet<Serial>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
+    /// Held by whoever deletes what was thrown away.
+    emptying: Mutex<()>,
     files: FileNumbers,
+    /// Whether every new container is volatile.
+    transient: bool,
 }
 
 impl Engine {

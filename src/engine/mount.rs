@@ -38,6 +38,9 @@ const LAST_SYNC: Duration = Duration::from_secs(30);
 /// a directory that the removal's caller holds.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// The small files that mounting makes.
+const MADE: [&str; 3] = [RESOLV_CONF.name, HOSTS.name, HOSTNAME.name];
+
 /// The mark on a container that is being worked on.
 pub(super) struct Busy<'a> {
     engine: &'a Engine,
@@ -219,7 +222,10 @@ impl Engine {
             match if is_live { None } else { Some(outside.mounts.take(id)) } {
                 Some(Ok(taken)) => {
                     end_later(taken);
-                    outside.files.remove(id).unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
+                    outside
+                        .files
+                        .remove(id, &MADE)
+                        .unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
                 }
                 Some(Err(error)) => {
                     log::warn!("{id} stays mounted: {error}");
@@ -242,9 +248,9 @@ impl Engine {
         let mut found = Vec::new();
         for done in view.snapshot().answers()? {
             let Answer::Removed(ids) = &done.answer else { continue };
-            // Each object's ID and the change that took it out come in the same order.
+            // The ID of each container and pod and the change that took it out come in the same order.
             let serials = done.changes.iter().filter_map(|change| match change {
-                Change::Removed(kind, serial) => Some((*kind, *serial)),
+                Change::Removed(kind @ (Kind::Ctr | Kind::Pod), serial) => Some((*kind, *serial)),
                 _ => None,
             });
             for (id, (kind, ctr)) in ids.iter().flatten().map(|id| Id::from_bytes(*id)).zip(serials) {
@@ -323,7 +329,7 @@ impl Engine {
     }
 
     /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
-    fn take_mounts(&self, id: Id) -> Result<()> {
+    pub(super) fn take_mounts(&self, id: Id) -> Result<()> {
         let outside = self.outside()?;
         // Whoever holds it waits for no lock of a directory, so a removal may wait for it.
         let _one = self.taking.lock();
@@ -332,7 +338,7 @@ impl Engine {
             Ok(taken) => end_later(taken),
             Err(error) => errors.push(error),
         }
-        let files = outside.files.remove(id);
+        let files = outside.files.remove(id, &MADE);
         match errors.len() {
             0 => files.map_err(Error::outside),
             1 => Err(errors.remove(0).into()),

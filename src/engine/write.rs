@@ -69,7 +69,7 @@ fn write_ctr(
     unchanged_since(seen, current.version)?;
     let bytes = update.doc(serial, doc)?.unwrap_or_default();
     let old = parse(&bytes);
-    let mut document = object(old.clone().ok(), || identity(update, &head));
+    let mut document = object(old.clone().ok(), || identity(update, serial, &head));
     let (mut new_name, mut wanted) = (None, None);
     for edit in edits {
         match doc {
@@ -207,7 +207,7 @@ fn object(old: Option<Value>, known: impl FnOnce() -> Map<String, Value>) -> Map
     }
 }
 
-fn identity(update: &Update<'_>, head: &CtrHead) -> Map<String, Value> {
+fn identity(update: &Update<'_>, ctr: Serial, head: &CtrHead) -> Map<String, Value> {
     let mut known = vec![("id", head.id().to_string()), ("name", head.name.clone())];
     if let Some((pod, _)) = head.pod
         && let Ok(Some(id)) = update.id_of(Kind::Pod, pod)
@@ -221,7 +221,11 @@ fn identity(update: &Update<'_>, head: &CtrHead) -> Map<String, Value> {
         known.extend(head.image.clone().filter(|name| *name != id).map(|name| (container::IMAGE_NAME, name)));
         known.push((container::IMAGE_ID, id));
     }
-    container::with_identity(Map::new(), known)
+    let mut config = container::with_identity(Map::new(), known);
+    if update.more(ctr).is_ok_and(|more| more.volatile) {
+        container::make_volatile(&mut config);
+    }
+    config
 }
 
 /// A document after one step. Merging needs one that decodes.

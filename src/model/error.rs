@@ -238,6 +238,13 @@ pub enum Refusal {
         /// The container depended on.
         on: String,
     },
+    /// A dependency of a container that stays on one that goes with the boot.
+    NeedsVolatile {
+        /// The key that does it.
+        key: &'static str,
+        /// The container depended on.
+        on: String,
+    },
     /// A key that never changes.
     FixedKey {
         /// The key.
@@ -350,6 +357,9 @@ impl fmt::Display for Refusal {
             Refusal::CrossesPod { key, on } => {
                 write!(f, "{key}: {on} is not in the same pod; dependencies stay within a pod or outside all")
             }
+            Refusal::NeedsVolatile { key, on } => {
+                write!(f, "{key}: {on} is volatile and goes with the boot; only a volatile container may need it")
+            }
             Refusal::FixedKey { key } => write!(f, "the key {key:?} is fixed when the object is made"),
             Refusal::PrefixNotExact { prefix } => {
                 write!(f, "{prefix} is a prefix; here a full ID or an exact name is due")
@@ -362,7 +372,9 @@ impl fmt::Display for Refusal {
             Refusal::NoAccount { what, name, file } => {
                 write!(f, "no {what} {name:?}: the rootfs has none in {file}, and it is no number from 0 to 4294967294")
             }
-            Refusal::UnknownVerb { verb } => write!(f, "there is no verb {verb:?}; there is \"remove\""),
+            Refusal::UnknownVerb { verb } => {
+                write!(f, "there is no verb {verb:?}; there are \"remove\", \"wipe\" and \"gc\"")
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a new container's document says for entries of their own: these keys are not kept in the config.
 
 use crate::model::error::Refusal;
+use crate::model::flags::VOLATILE;
 use crate::model::id_map;
 use crate::model::json::{Map, Value};
 use crate::model::name::Name;
@@ -21,6 +22,26 @@ pub struct Asked {
     pub uidmap: String,
     /// The map of group IDs.
     pub gidmap: String,
+}
+
+impl Asked {
+    fn is_volatile(&self) -> bool {
+        self.flags.iter().any(|(name, value)| name == VOLATILE && *value == Some(Value::Bool(true)))
+    }
+
+    /// Adds the flag that a volatile container has.
+    ///
+    /// # Errors
+    /// [`Refusal::BadFlag`] when it says otherwise.
+    pub fn say_volatile(&mut self, volatile: bool) -> Result<(), Refusal> {
+        match self.flags.iter().any(|(name, _)| name == VOLATILE) {
+            true if volatile != self.is_volatile() => {
+                Err(Refusal::BadFlag { name: VOLATILE.to_owned(), rule: "what \"volatile\" of the config says" })
+            }
+            false if volatile => Ok(self.flags.push((VOLATILE.to_owned(), Some(Value::Bool(true))))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Takes the keys out of a new container's document. The first name becomes `name` where there is none.
@@ -51,6 +72,9 @@ pub fn take(given: &mut Map<String, Value>) -> Result<Asked, Refusal> {
             ("uidmap", value) => asked.uidmap = id_map::from_json(key, &value)?,
             (_, value) => asked.gidmap = id_map::from_json(key, &value)?,
         }
+    }
+    if asked.is_volatile() && !given.contains_key("volatile") {
+        given.insert("volatile".to_owned(), Value::Bool(true));
     }
     if let Some(first) = asked.names.first().filter(|_| !given.contains_key("name")) {
         given.insert("name".to_owned(), Value::from(first.as_str()));

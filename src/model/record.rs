@@ -520,6 +520,8 @@ pub enum Answer {
     Removed(Vec<Vec<[u8; 32]>>),
     /// The version that a document has now.
     Version(u64),
+    /// Lines of text.
+    Lines(Vec<String>),
 }
 
 /// A time, and the same as RFC 3339 writes it.

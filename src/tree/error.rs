@@ -95,6 +95,7 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::NoAccount { .. }
         | Refusal::NoRootfs { .. }
         | Refusal::NoLayer { .. }
+        | Refusal::NeedsVolatile { .. }
         | Refusal::BadDigest { .. }
         | Refusal::UnknownVerb { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,

@@ -12,6 +12,9 @@ use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::record::{Kind, Nanos, Serial};
 
+/// What an entry of `exited/` is called where it is refused.
+const EXIT_CODE: &str = "the exit code of a container that is gone";
+
 /// How long the kernel may take a name for the inode it got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
@@ -85,6 +88,11 @@ impl Tree {
             (Dir::Objects(kind), _) => listed_or_hidden(&view, kind, name)?,
             (Dir::Names, _) => view.name(name)?.map(|(binding, ..)| (ino(binding, slot::SELF), Lifetime::Forever)),
             (Dir::Ids, _) => object_by_id(&view, name)?.map(|(_, serial)| (ino(serial, slot::ID), Lifetime::Forever)),
+            // One that is forgotten must not be found, though nobody tells the kernel.
+            (Dir::Exited, _) => match Id::parse(name) {
+                Some(id) => self.engine.exited(&view, &id)?.map(|e| (ino(e.serial, slot::SELF), Lifetime::Once)),
+                None => None,
+            },
             (Dir::Members, Some(pod)) => member(&view, pod.serial, name)?,
             (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
             (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
@@ -169,6 +177,7 @@ impl Tree {
             (Node::Entry(entry, _), Some(_)) if attr.kind == FileKind::File && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
+            (Node::Exited { .. }, Some(_)) => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
             _ => Ok(Outcome { value: attr, changes: vec![] }),
         }
     }
@@ -184,6 +193,7 @@ impl Tree {
             Node::Entry(entry, _) if write && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
+            Node::Exited { .. } if write => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
             _ => Ok(Opened { ino: number, fh: self.handles.open() }),
         }
     }

@@ -206,6 +206,7 @@ impl Tree {
                 Row::Flag { ctr, ref name, ref value, changed } => {
                     return Ok(Node::Flag { ctr, name: name.clone(), value: value.clone(), changed });
                 }
+                Row::Exited { gone, .. } if self.engine.is_forgotten(gone) => return Err(Refusal::Gone.into()),
                 Row::Exited { id, code, gone, .. } => return Ok(Node::Exited { id: Id::from_bytes(id), code, gone }),
                 Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
@@ -272,8 +273,8 @@ impl Tree {
             (Shape::PodLink, _) => POD_PREFIX + ID_DIGITS as u64,
             (Shape::ImageLink, _) => IMAGE_PREFIX + ID_DIGITS as u64,
             (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
-            (Shape::Artifacts, _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
-                Some(id) => self.engine.artifacts(id?.ok_or(Refusal::Gone)?)?.len() as u64,
+            (Shape::OwnDir(dir), _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
+                Some(id) => self.engine.own_dir(id?.ok_or(Refusal::Gone)?, dir)?.len() as u64,
                 None => 0,
             },
             (Shape::Mounted, _) => 2,
@@ -373,7 +374,7 @@ impl Tree {
                     let (pod, _) = head.pod.ok_or(Refusal::Gone)?;
                     format!("../../pod/{}", id(Kind::Pod, pod)?)
                 }
-                (Shape::Artifacts, _) => self.engine.make_artifacts(of(object)?)?,
+                (Shape::OwnDir(dir), _) => self.engine.make_own_dir(of(object)?, *dir)?,
                 (Shape::ImageLink, Some(Head::Ctr(head))) => {
                     format!("../../image/{}", id(Kind::Image, head.rootfs.image().ok_or(Refusal::Gone)?)?)
                 }

@@ -5,7 +5,7 @@
 //! of objects, names and edges are made from the store; their directories are entries too.
 
 use super::node::FileKind;
-use crate::engine::{IdMap, Part};
+use crate::engine::{IdMap, OwnDir, Part};
 use crate::model::field::Field;
 use crate::model::record::{Change, Doc, Folder, Kind, List};
 use crate::model::runtime::Setting;
@@ -27,6 +27,8 @@ pub(super) enum Dir {
     Tables,
     /// The runtime configuration.
     Runtime,
+    /// What containers that are gone ended with.
+    Exited,
     /// One object.
     Object(Kind),
     /// The containers that depend on one.
@@ -79,7 +81,7 @@ pub(super) enum Shape {
     /// The OCI runtime's spec.
     Bundle,
     /// Where a container's callers keep files of their own.
-    Artifacts,
+    OwnDir(OwnDir),
     /// What a container wrote, in bytes.
     SizeRw,
     /// What a container's image holds, in bytes.
@@ -242,6 +244,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(Dir::Root, 13, "image", Shape::Dir(Dir::Objects(Kind::Image)), Access::Dir, Source::List(List::Image)),
     entry(Dir::Root, 14, "image-name", Shape::Dir(Dir::ImageNames), Access::Dir, Source::List(List::ImageName)),
     entry(Dir::Root, 15, "layer", Shape::Dir(Dir::Objects(Kind::Layer)), Access::Dir, Source::List(List::Layer)),
+    entry(Dir::Root, 16, "exited", Shape::Dir(Dir::Exited), Access::Dir, Source::List(List::Exited)),
 
     entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
     entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
@@ -274,7 +277,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 32, "shm", Shape::Mount(Part::Shm), Access::Mountpoint, Source::Made),
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
-    entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
+    entry(CTR, 35, "artifacts", Shape::OwnDir(OwnDir::Artifacts), Access::Link, Source::Made),
     entry(CTR, 36, "names", Shape::CtrNames, Access::Plain, Source::Names),
     entry(CTR, 37, "metadata", Shape::Metadata, Access::Secret, Source::Metadata),
     entry(CTR, 38, "flags", Shape::Dir(Dir::Flags), Access::Dir, Source::Flags),
@@ -282,6 +285,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 40, "gidmap", Shape::IdMap(IdMap::Groups), Access::Plain, Source::Maps),
     entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
     entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
+    entry(CTR, 43, "work", Shape::OwnDir(OwnDir::Work), Access::Link, Source::Made),
+    entry(CTR, 44, "run", Shape::OwnDir(OwnDir::Run), Access::Link, Source::Made),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),

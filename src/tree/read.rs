@@ -54,6 +54,8 @@ const IMAGE_EXAMPLE: &str = r#"{
 
 const CONTROL_EXAMPLE: &str = r#"{"verb": "remove", "ctr": ["web", "db"]}
 {"verb": "remove", "pod": "shop", "recursive": true}
+{"verb": "wipe", "images": false}
+{"verb": "gc", "dry-run": true}
 "#;
 
 impl Tree {
@@ -137,13 +139,15 @@ impl Tree {
     }
 
     fn content(&self, view: &View, node: &Node) -> Result<Content> {
-        if let Node::Flag { value, .. } = node {
-            return Ok(Content { bytes: value.clone().into_bytes().into(), version: None });
+        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
+        match node {
+            Node::Flag { value, .. } => return Ok(text(value.clone())),
+            Node::Exited { code, .. } => return Ok(text(format!("{code}\n"))),
+            _ => {}
         }
         let Node::Entry(entry, object) = node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
         let Some(object) = object else { return Ok(text(self.fixed_text(view, entry.shape)?)) };
         Ok(match entry.shape {
             Shape::Doc(doc) => doc_content(view, object, doc)?,

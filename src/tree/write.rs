@@ -207,6 +207,8 @@ impl Tree {
                 ids.join(" ") + "\n"
             };
             answer(state, removed.into_iter().map(line));
+        } else if let Answer::Lines(lines) = done.answer {
+            answer(state, lines.into_iter().map(|line| line + "\n"));
         }
         Ok(done.changes)
     }
@@ -410,11 +412,30 @@ fn object_in(text: &[u8]) -> std::result::Result<Document, Refusal> {
     }
 }
 
+/// The only key that an order has beside its verb: true or false, and false where it is absent.
+fn switch(document: &Document, key: &str, no_other: &'static str) -> std::result::Result<bool, Refusal> {
+    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
+    if let Some(other) = document.keys().find(|other| *other != "verb" && *other != key) {
+        return Err(bad(other, no_other));
+    }
+    match document.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(bad(key, "true or false")),
+    }
+}
+
 /// Reads one document written to `control`.
 fn order(document: &Document) -> std::result::Result<Order, Refusal> {
     let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
     match document.get("verb") {
         Some(Value::String(verb)) if verb == "remove" => {}
+        Some(Value::String(verb)) if verb == "wipe" => {
+            return Ok(Order::Wipe { images: switch(document, "images", "nothing: \"wipe\" has images")? });
+        }
+        Some(Value::String(verb)) if verb == "gc" => {
+            return Ok(Order::Gc { dry_run: switch(document, "dry-run", "nothing: \"gc\" has dry-run")? });
+        }
         Some(Value::String(verb)) => return Err(Refusal::UnknownVerb { verb: shorten(verb) }),
         _ => return Err(bad("verb", "a string: what is to be done")),
     }

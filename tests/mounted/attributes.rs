@@ -47,6 +47,9 @@ fn furnished(options: &str) -> Mounted {
     tree.echo("-1", "ctr/db/exit-code").unwrap();
     tree.echo("/run/netns/x", "ctr/db/netns").unwrap();
     make_imaged(&tree);
+    let gone = tree.make("gone");
+    tree.echo("137", "ctr/gone/exit-code").unwrap();
+    fs::remove_dir(tree.path(&format!("ctr/{gone}"))).unwrap();
     tree
 }
 
@@ -93,7 +96,7 @@ fn assert_modes(tree: &Mounted, secret: u32) {
     for (path, meta) in walk(tree) {
         let name = path.rsplit('/').next().unwrap();
         let shown = ["check", "version", "health", "size-rw", "size-rootfs"].contains(&name)
-            || ["table/", "image/", "layer/"].iter().any(|dir| path.starts_with(dir))
+            || ["table/", "image/", "layer/", "exited/"].iter().any(|dir| path.starts_with(dir))
             || path.starts_with("runtime-config/")
             || path.starts_with("pod/") && name == "status";
         let expected = match name {

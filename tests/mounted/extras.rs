@@ -179,6 +179,15 @@ fn a_container_is_made_with_all_of_it() {
     for key in ["names", "metadata", "flags", "uidmap"] {
         assert!(config.get(key).is_none(), "{key} has an entry of its own");
     }
+    create(r#"{"name":"goes","volatile":true}{"name":"also","flags":{"Volatile":true}}"#).unwrap();
+    for name in ["goes", "also"] {
+        let flag = format!("ctr/{name}/flags/Volatile");
+        assert_eq!(tree.read(&flag), "true\n");
+        assert!(tree.read(&format!("ctr/{name}/config")).contains("\"volatile\": true"));
+        assert_eq!(errno(fs::write(tree.path(&flag), "false")), Errno::EPERM);
+        assert_eq!(errno(fs::remove_file(tree.path(&flag))), Errno::EPERM);
+    }
+    assert_eq!(errno(create(r#"{"name":"c","volatile":true,"flags":{"Volatile":false}}"#)), Errno::EINVAL);
     // One of the labels alone does not go.
     assert_eq!(errno(fs::remove_file(tree.path("ctr/a/flags/MountLabel"))), Errno::EINVAL);
 

@@ -19,6 +19,7 @@ mod fidelity;
 mod images;
 mod importing;
 mod items;
+mod life;
 mod manual;
 mod model;
 mod mounting;

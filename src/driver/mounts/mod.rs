@@ -147,7 +147,12 @@ impl Mounts {
 
     /// Where a primary is, mounted or not.
     pub fn path(&self, key: Id, part: Part) -> PathBuf {
-        self.primaries.join(key.to_string()).join(part.name())
+        self.directory(key).join(part.name())
+    }
+
+    /// The directory that a key's primaries are in.
+    pub fn directory(&self, key: Id) -> PathBuf {
+        self.primaries.join(key.to_string())
     }
 
     /// Whether a primary is mounted, as the kernel says.
@@ -213,7 +218,7 @@ impl Mounts {
     /// Attaches a primary.
     fn put(&self, key: Id, part: Part, mount: BorrowedFd<'_>, mut undo: Undo) -> Result<(), MountError> {
         let path = self.path(key, part);
-        undo.directory(&self.primaries.join(key.to_string()), WAY)?;
+        undo.directory(&self.directory(key), WAY)?;
         undo.directory(&path, WAY)?;
         let directory = mounting::open_no_follow(&path).map_err(MountError::step("open", &path))?;
         mounting::attach(mount, directory.as_fd()).map_err(MountError::step("mount", &path))?;
@@ -244,7 +249,7 @@ impl Mounts {
             errors.extend(self.take_part(key, part, &mut taken).err());
         }
         if errors.is_empty() {
-            errors.extend(remove_directory(&self.primaries.join(key.to_string())).err());
+            errors.extend(remove_directory(&self.directory(key)).err());
         }
         match errors.pop() {
             None => Ok(Taken { mounts: taken }),

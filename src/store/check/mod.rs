@@ -2,14 +2,14 @@
 
 mod contents;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::more::Extras;
 use super::query::Query;
-use super::tables::{DIGESTS, DOCS, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
+use super::tables::{DIGESTS, DOCS, EXITED, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
 use super::update::Done;
 use crate::model::id::Id;
 use crate::model::record::{Doc, Kind, Row, Serial};
@@ -30,6 +30,7 @@ pub fn findings(state: &impl Query) -> Result<Vec<String>> {
     documents(state, &rows, &mut found)?;
     contents::findings(state, &rows, &mut found)?;
     items(state, &rows, &mut found)?;
+    exited(state, &rows, &mut found)?;
     requests(state, &mut found)?;
     Ok(found)
 }
@@ -306,6 +307,29 @@ fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
             && !keyed.contains_key(serial)
         {
             found.push(format!("rows {serial}: no folder has the item {:?}", item.key));
+        }
+    }
+    Ok(())
+}
+
+fn exited(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut kept = BTreeSet::new();
+    for entry in state.table(EXITED)?.iter()? {
+        let (key, serial) = entry?;
+        let (id, serial) = (Id::from_bytes(*key.value()), serial.value());
+        match rows.get(&serial) {
+            Some(Some(Row::Exited { id: own, .. })) if own == id.as_bytes() => {}
+            Some(None) => {} // named above
+            _ => found.push(format!("exited {id}: row {serial} is not its exit code's")),
+        }
+        if matches!(state.object(&id)?, Some((Kind::Ctr, _))) {
+            found.push(format!("exited {id}: the container is there"));
+        }
+        kept.insert(serial);
+    }
+    for (serial, row) in rows {
+        if matches!(row, Some(Row::Exited { .. })) && !kept.contains(serial) {
+            found.push(format!("rows {serial}: no ID has this exit code"));
         }
     }
     Ok(())

@@ -99,8 +99,11 @@ impl Look<'_> {
         let mut entries: BTreeMap<String, String> = BTreeMap::new();
         let mut entry = |name: &str| entries.insert(name.to_owned(), format!("{made} {name}"));
         files(*kind).iter().for_each(|name| drop(entry(name)));
-        let lists: &[&str] =
-            if *kind == Kind::Ctr { &["dependencies", "depends-on", "artifacts"] } else { &["containers"] };
+        let lists: &[&str] = if *kind == Kind::Ctr {
+            &["dependencies", "depends-on", "artifacts", "work", "run"]
+        } else {
+            &["containers"]
+        };
         lists.iter().for_each(|name| drop(entry(name)));
         object.pod.iter().for_each(|_| drop(entry("pod")));
         self.listing(&own, entries)?;
@@ -200,7 +203,7 @@ impl Look<'_> {
     }
 
     pub(super) fn whole(&mut self) -> Agreement {
-        const ROOT: [&str; 14] = [
+        const ROOT: [&str; 15] = [
             "ctr",
             "pod",
             "name",
@@ -208,6 +211,7 @@ impl Look<'_> {
             "image",
             "image-name",
             "layer",
+            "exited",
             "create",
             "control",
             "check",
