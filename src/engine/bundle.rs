@@ -77,9 +77,9 @@ impl Engine {
     pub fn make_artifacts(&self, id: Id) -> Result<String> {
         let outside = Arc::clone(self.outside()?);
         if !outside.dirs.artifacts(id).is_dir() {
-            self.store.update(move |update| match update.object(&id)? {
-                Some((Kind::Ctr, _)) => outside.dirs.make_artifacts(id).map_err(Error::outside),
-                _ => Err(Refusal::Gone.into()),
+            self.store.update(move |update| match update.object_of(Kind::Ctr, &id)? {
+                Some(_) => outside.dirs.make_artifacts(id).map_err(Error::outside),
+                None => Err(Refusal::Gone.into()),
             })?;
         }
         self.artifacts(id)

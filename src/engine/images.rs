@@ -143,7 +143,7 @@ impl Engine {
                 let known = match shelf {
                     Shelf::Layers => update.content(Kind::Layer, id)?.is_some(),
                     Shelf::Images => update.content(Kind::Image, id)?.is_some(),
-                    Shelf::Uppers => matches!(update.object(id)?, Some((Kind::Ctr, _))),
+                    Shelf::Uppers => update.object_of(Kind::Ctr, id)?.is_some(),
                 };
                 if !known {
                     outside.dirs.discard(shelf, *id).unwrap_or_else(|error| log::warn!("it is left over: {error}"));

@@ -133,6 +133,11 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// The container carries its pod's ID and stays with the pod.
+    Infra {
+        /// The pod's name.
+        pod: String,
+    },
     /// The pod has containers.
     PodNotEmpty {
         /// The pod's name.
@@ -279,6 +284,7 @@ impl fmt::Display for Refusal {
                 write!(f, "container {name} has files in data/ or artifacts/; rmdir its directory by its ID")
             }
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
+            Refusal::Infra { pod } => write!(f, "it is the infra container of pod {pod}; it goes when the pod does"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),
             Refusal::BadJson(error) => error.fmt(f),

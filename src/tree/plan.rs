@@ -100,6 +100,8 @@ pub(super) enum Shape {
     CreateImage,
     /// Write documents, read IDs.
     Create(Kind),
+    /// Write documents of sandboxes, read the pods' IDs.
+    CreateSandbox,
     /// Write orders, read results.
     Control,
     /// A table of all objects of a kind.
@@ -238,6 +240,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
     entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
     entry(Dir::Create, 22, "image", Shape::CreateImage, Access::Secret, Source::Store),
+    entry(Dir::Create, 23, "sandbox", Shape::CreateSandbox, Access::Secret, Source::Store),
     entry(Dir::Tables, 24, "ctr", Shape::Table(Kind::Ctr), Access::Shown, Source::List(List::Ctr)),
     entry(Dir::Tables, 25, "pod", Shape::Table(Kind::Pod), Access::Shown, Source::List(List::Pod)),
     entry(Dir::Tables, 26, "image", Shape::Table(Kind::Image), Access::Shown, Source::List(List::Image)),
@@ -300,7 +303,13 @@ impl Entry {
     pub(super) fn is_writable(&self) -> bool {
         matches!(
             self.shape,
-            Shape::Doc(_) | Shape::Value(_) | Shape::Mounted | Shape::Create(_) | Shape::CreateImage | Shape::Control
+            Shape::Doc(_)
+                | Shape::Value(_)
+                | Shape::Mounted
+                | Shape::Create(_)
+                | Shape::CreateImage
+                | Shape::CreateSandbox
+                | Shape::Control
         )
     }
 
