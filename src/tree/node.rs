@@ -277,6 +277,7 @@ impl Tree {
                 None => 0,
             },
             (Shape::Mounted, _) => 2,
+            (Shape::Metadata, _) => object.map_or(Ok(0), |o| view.more(o.serial).map(|more| more.metadata.size))?,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
             (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
             (Shape::Digests, _) => {

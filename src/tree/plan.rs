@@ -84,6 +84,8 @@ pub(super) enum Shape {
     SizeRootfs,
     /// A document of an image, as it came.
     Text(Doc),
+    /// A container's own text.
+    Metadata,
     /// An image's names.
     Names,
     /// What an image or layer holds, in bytes.
@@ -270,6 +272,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
     entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
+    entry(CTR, 37, "metadata", Shape::Metadata, Access::Secret, Source::Metadata),
     entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
     entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
 

@@ -168,6 +168,10 @@ impl Tree {
             }
             Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
             Shape::Digests => text(view.digests(object.serial)?),
+            Shape::Metadata => {
+                let bytes = view.text(object.serial, Doc::Metadata).unwrap_or_default();
+                Content { bytes: bytes.into(), version: None }
+            }
             Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),
             Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName => {
                 text(self.content_text(view, entry.shape, object)?)
