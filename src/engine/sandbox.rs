@@ -102,7 +102,8 @@ fn create(
     let created_at = (world.now)().nanos / 1_000_000_000;
     let metadata = asked.metadata(pod_id, image.found.id, &image.name, created_at);
     let id = asked.id.map(|id| ("id", id.to_string()));
-    let identity = id.into_iter().chain([("name", asked.name.to_string()), ("image", image.by.clone())]);
+    let (name, image) = (asked.name.to_string(), image.by.clone());
+    let identity = id.into_iter().chain([("name", name), ("pod", pod_id.to_string()), ("image", image)]);
     let mut config: Map<String, Value> = identity.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     config.extend(asked.config.clone());
     create_ctr(update, world, config, Beside { pod: Some(pod), metadata: Some(metadata), infra }, made)
