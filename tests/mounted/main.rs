@@ -23,6 +23,7 @@ mod model;
 mod mounting;
 mod permissions;
 mod runtime;
+mod sandbox;
 mod shells;
 mod unmounting;
 mod unpacking;
