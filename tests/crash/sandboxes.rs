@@ -50,6 +50,27 @@ fn found(tree: &Mounted, round: usize) -> usize {
 
 const PARTS: usize = 8;
 
+/// The longest time that a kill waits. It follows the machine, so that some come before the work is done
+/// and some after.
+struct Moment(Duration);
+
+impl Default for Moment {
+    fn default() -> Moment {
+        Moment(Duration::from_millis(2))
+    }
+}
+
+impl Moment {
+    fn wait(&self, random: &mut Random) {
+        pause(random, self.0);
+    }
+
+    fn learn(&mut self, was_early: bool) {
+        let next = if was_early { self.0 * 3 / 2 } else { self.0 * 2 / 3 };
+        self.0 = next.max(Duration::from_micros(50));
+    }
+}
+
 fn is_sound(tree: &Mounted, round: usize) {
     assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
 }
@@ -57,19 +78,20 @@ fn is_sound(tree: &Mounted, round: usize) {
 #[test]
 fn a_sandbox_is_made_whole_or_not_at_all() {
     let tree = with_image();
-    let (mut random, mut seen) = (Random(seed()), Seen::default());
-    for round in 0..kills(120) {
+    let (mut random, mut seen, mut moment) = (Random(seed()), Seen::default(), Moment::default());
+    for round in 0..kills(60) {
         let (path, text) = (tree.path("create/sandbox"), document(round));
         let made = while_dying(
             move || write_at_once(&path, &text),
             || {
-                pause(&mut random, Duration::from_millis(2));
+                moment.wait(&mut random);
                 kill_both(&tree);
             },
         );
         tree.mount();
         let found = found(&tree, round);
         assert!(!made || found == PARTS, "round {round}: acknowledged, and {found} parts are there");
+        moment.learn(found == 0);
         seen.count(found, PARTS);
         is_sound(&tree, round);
     }
@@ -98,8 +120,8 @@ fn a_sandbox_is_made_once_although_servers_die() {
 #[test]
 fn a_sandbox_goes_whole_or_stays() {
     let tree = with_image();
-    let (mut random, mut seen) = (Random(seed()), Seen::default());
-    for round in 0..kills(120) {
+    let (mut random, mut seen, mut moment) = (Random(seed()), Seen::default(), Moment::default());
+    for round in 0..kills(60) {
         write_at_once(&tree.path("create/sandbox"), &document(round)).unwrap();
         let recursive = round % 2 == 1;
         if recursive {
@@ -110,13 +132,14 @@ fn a_sandbox_goes_whole_or_stays() {
         let gone = while_dying(
             move || if recursive { write_at_once(&control, &order) } else { fs::remove_dir(pod) },
             || {
-                pause(&mut random, Duration::from_millis(2));
+                moment.wait(&mut random);
                 kill_both(&tree);
             },
         );
         tree.mount();
         let found = found(&tree, round);
         assert!(!gone || found == 0, "round {round}: acknowledged, and {found} parts are left");
+        moment.learn(found > 0);
         let member = tree.path(&format!("name/m{round}")).symlink_metadata().is_ok();
         assert_eq!(member, recursive && found > 0, "round {round}: what else was in it");
         seen.count(found, PARTS);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::Mounted;
 use crate::tools::{IMAGE, ask, make_image};
 
+mod random;
 mod refusals;
 mod removing;
 mod scripts;
