@@ -105,9 +105,9 @@ impl Engine {
     pub fn make_own_dir(&self, id: Id, dir: OwnDir) -> Result<String> {
         let outside = Arc::clone(self.outside()?);
         if !own_path(&outside, id, dir).is_dir() {
-            self.store.update(move |update| match update.object(&id)? {
-                Some((Kind::Ctr, _)) => make(&outside, id, dir).map_err(Error::outside),
-                _ => Err(Refusal::Gone.into()),
+            self.store.update(move |update| match update.object_of(Kind::Ctr, &id)? {
+                Some(_) => make(&outside, id, dir).map_err(Error::outside),
+                None => Err(Refusal::Gone.into()),
             })?;
         }
         self.own_dir(id, dir)

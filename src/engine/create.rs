@@ -3,6 +3,7 @@
 use super::extras::{add, may_add};
 use super::find::find;
 use super::images::touch_list;
+use super::sandbox::create_member;
 use super::{Engine, Error, Origin, Result, World, exited, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
@@ -15,6 +16,7 @@ use crate::model::pod;
 use crate::model::record::{
     Answer, Change, CtrHead, Doc, Kind, List, Moment, More, PodHead, Rootfs, Row, Serial, Stamp,
 };
+use crate::model::sandbox::asks;
 use crate::model::status::Status;
 use crate::store::{Done, Extras, Query, Update};
 
@@ -33,8 +35,15 @@ impl Engine {
             let mut made = new.clone();
             for document in &documents {
                 match kind {
-                    Kind::Ctr => create_ctr(update, world, document.clone(), None, &mut made)?,
-                    Kind::Pod => create_pod(update, world, document.clone(), &mut made)?,
+                    Kind::Ctr if asks(document) => create_member(update, world, document.clone(), &mut made)?,
+                    Kind::Ctr => {
+                        let ctr = create_ctr(update, world, document.clone(), Beside::default(), &mut made)?;
+                        made.objects.push(ctr);
+                    }
+                    Kind::Pod => {
+                        let pod = create_pod(update, world, document.clone(), &Map::new(), &mut made)?;
+                        made.objects.push(pod);
+                    }
                     Kind::Image | Kind::Layer => return Err(Refusal::ReadOnly { entry: kind.dir() }.into()),
                 }
             }
@@ -50,31 +59,48 @@ impl Engine {
         let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
             let mut made = new.clone();
-            create_ctr(update, world, document.clone(), Some(pod), &mut made)?;
+            let beside = Beside { pod: Some(pod), ..Beside::default() };
+            let ctr = create_ctr(update, world, document.clone(), beside, &mut made)?;
+            made.objects.push(ctr);
             Ok((Answer::Objects(made.objects), made.changes))
         })
     }
 }
 
+type Object = (Kind, Serial, [u8; 32]);
+
+/// What was made, to be answered, and what that changed.
 #[derive(Clone, Default)]
-struct Made {
+pub(super) struct Made {
     /// Whether every container is to be volatile.
-    transient: bool,
-    objects: Vec<(Kind, Serial, [u8; 32])>,
-    changes: Vec<Change>,
+    pub(super) transient: bool,
+    pub(super) objects: Vec<Object>,
+    pub(super) changes: Vec<Change>,
 }
 
-fn create_ctr(
+/// What a new container has beside its document.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Its pod.
+    pub(super) pod: Option<Serial>,
+    /// The caller's own text.
+    pub(super) metadata: Option<String>,
+    /// Whether the ID in its document is its pod's.
+    pub(super) infra: bool,
+}
+
+pub(super) fn create_ctr(
     update: &Update<'_>,
     world: &World,
     mut given: Map<String, Value>,
-    pod: Option<Serial>,
+    beside: Beside,
     made: &mut Made,
-) -> Result<()> {
+) -> Result<Object> {
     let mut asked = extras::take(&mut given)?;
+    asked.metadata = beside.metadata.unwrap_or(asked.metadata);
     container::check_config(&given)?;
-    let (id, name) = identity(update, world, &given)?;
-    let pod = match (pod, text(&given, "pod")) {
+    let (id, name) = identity(update, world, &given, beside.infra)?;
+    let pod = match (beside.pod, text(&given, "pod")) {
         (Some(pod), _) => Some(pod),
         (None, Some(text)) => Some(find(update, Kind::Pod, text)?.serial),
         (None, None) => None,
@@ -95,7 +121,11 @@ fn create_ctr(
     let state_bytes = render(&Value::Object(state.clone()));
 
     let serial = update.next()?;
-    let binding = take(update, Kind::Ctr, serial, id, &name, &now)?;
+    match beside.infra {
+        true => update.take_infra_id(&id, serial)?,
+        false => take_id(update, Kind::Ctr, serial, id)?,
+    }
+    let binding = take_name(update, Kind::Ctr, serial, &name, &now)?;
     exited::supersede(update, &id, now.nanos, &mut made.changes)?;
     let member = pod.map(|pod| update.join(pod, serial, now.nanos)).transpose()?;
     let mut head = CtrHead {
@@ -125,8 +155,8 @@ fn create_ctr(
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
-    if volatile {
-        update.put_more(serial, &More { volatile, ..More::default() })?;
+    if volatile || beside.infra {
+        update.put_more(serial, &More { volatile, infra: beside.infra, ..More::default() })?;
     }
     add(update, world, serial, &name, asked, &now)?;
     for on in needs {
@@ -143,19 +173,27 @@ fn create_ctr(
         update.put_row(pod, &Row::Pod(head))?;
         made.changes.extend([Change::Members(pod), Change::PodStatus(pod)]);
     }
-    finish(update, Kind::Ctr, serial, id, &now, made)
+    touch_lists(update, Kind::Ctr, &now, made)?;
+    Ok((Kind::Ctr, serial, *id.as_bytes()))
 }
 
-fn create_pod(update: &Update<'_>, world: &World, given: Map<String, Value>, made: &mut Made) -> Result<()> {
+pub(super) fn create_pod(
+    update: &Update<'_>,
+    world: &World,
+    given: Map<String, Value>,
+    state: &Map<String, Value>,
+    made: &mut Made,
+) -> Result<Object> {
     pod::check_config(&given)?;
-    let (id, name) = identity(update, world, &given)?;
+    let (id, name) = identity(update, world, &given, false)?;
     let now = (world.now)();
     let config = pod::new_config(given, id, &name, &now.text);
     let config_bytes = rendered(config.clone())?;
-    let state_bytes = render(&Value::Object(Map::new()));
+    let state_bytes = render(&Value::Object(state.clone()));
 
     let serial = update.next()?;
-    let binding = take(update, Kind::Pod, serial, id, &name, &now)?;
+    take_id(update, Kind::Pod, serial, id)?;
+    let binding = take_name(update, Kind::Pod, serial, &name, &now)?;
     let mut head = PodHead {
         id: *id.as_bytes(),
         name: name.to_string(),
@@ -172,36 +210,41 @@ fn create_pod(update: &Update<'_>, world: &World, given: Map<String, Value>, mad
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Pod(head))?;
-    finish(update, Kind::Pod, serial, id, &now, made)
+    touch_lists(update, Kind::Pod, &now, made)?;
+    Ok((Kind::Pod, serial, *id.as_bytes()))
 }
 
-fn finish(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, now: &Moment, made: &mut Made) -> Result<()> {
+fn touch_lists(update: &Update<'_>, kind: Kind, now: &Moment, made: &mut Made) -> Result<()> {
     let own = if kind == Kind::Ctr { List::Ctr } else { List::Pod };
     for list in [own, List::Id, List::Name] {
         touch_list(update, list, now.nanos, &mut made.changes)?;
     }
-    made.objects.push((kind, serial, *id.as_bytes()));
     Ok(())
 }
 
 /// The ID and the name that a new object gets: its own if it brings them, checked to be free, else
-/// random ones.
-fn identity(update: &Update<'_>, world: &World, given: &Map<String, Value>) -> Result<(Id, Name)> {
+/// random ones. The ID of an `infra` container is its pod's.
+fn identity(update: &Update<'_>, world: &World, given: &Map<String, Value>, infra: bool) -> Result<(Id, Name)> {
     let id = container::id_in(given)?;
     let name = container::name_in(given)?;
-    if let Some(id) = id
+    if let Some(id) = id.filter(|_| !infra)
         && let Some((by, _)) = update.object(&id)?
     {
         return Err(Refusal::IdTaken { id, by }.into());
     }
-    if let Some(name) = &name
-        && let Some((_, by, _)) = update.name(name.as_str())?
-    {
-        return Err(Refusal::NameTaken { name: name.to_string(), by }.into());
-    }
+    name.as_ref().map_or(Ok(()), |name| free_name_or_refuse(update, name))?;
     let id = id.map_or_else(|| free_id(update, world), Ok)?;
     let name = name.map_or_else(|| free_name(update, world), Ok)?;
     Ok((id, name))
+}
+
+/// # Errors
+/// [`Refusal::NameTaken`].
+pub(super) fn free_name_or_refuse(update: &Update<'_>, name: &Name) -> Result<()> {
+    match update.name(name.as_str())? {
+        Some((_, by, _)) => Err(Refusal::NameTaken { name: name.to_string(), by }.into()),
+        None => Ok(()),
+    }
 }
 
 fn free_id(update: &Update<'_>, world: &World) -> Result<Id> {
@@ -250,10 +293,14 @@ fn resolve_needs(
     Ok(needs)
 }
 
-fn take(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, name: &Name, now: &Moment) -> Result<Serial> {
-    if !update.take_id(&id, kind, serial)? {
-        return Err(Refusal::IdTaken { id, by: kind }.into());
+fn take_id(update: &Update<'_>, kind: Kind, serial: Serial, id: Id) -> Result<()> {
+    match update.take_id(&id, kind, serial)? {
+        true => Ok(()),
+        false => Err(Refusal::IdTaken { id, by: kind }.into()),
     }
+}
+
+fn take_name(update: &Update<'_>, kind: Kind, serial: Serial, name: &Name, now: &Moment) -> Result<Serial> {
     let binding = update.bind(name.as_str(), kind, serial, now.nanos)?;
     binding.ok_or_else(|| Refusal::NameTaken { name: name.to_string(), by: kind }.into())
 }

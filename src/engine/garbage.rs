@@ -43,7 +43,7 @@ fn known(shelf: Shelf) -> Known {
 }
 
 fn is_ctr(update: &Update<'_>, id: &Id) -> Result<bool> {
-    Ok(matches!(update.object(id)?, Some((Kind::Ctr, _))))
+    Ok(update.object_of(Kind::Ctr, id)?.is_some())
 }
 
 impl Engine {

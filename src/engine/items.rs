@@ -418,7 +418,7 @@ fn files_of(state: &(impl Query + Items), shelf: Shelf, id: Id) -> Result<Vec<u6
     use crate::store::Contents;
     let owner = match shelf {
         Shelf::Images => state.content(Kind::Image, &id)?,
-        _ => state.object(&id)?.map(|(_, serial)| serial),
+        _ => state.object_of(Kind::Ctr, &id)?,
     };
     let mut files = Vec::new();
     for folder in Folder::ALL {

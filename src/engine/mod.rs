@@ -19,6 +19,7 @@ mod remove;
 mod rename;
 mod report;
 mod rootfs;
+mod sandbox;
 mod view;
 mod write;
 

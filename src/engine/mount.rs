@@ -164,7 +164,7 @@ impl Engine {
         if !self.has_mounts(id) {
             return Ok(());
         }
-        if let Some((Kind::Ctr, ctr)) = before.object(&id)?
+        if let Some(ctr) = before.object_of(Kind::Ctr, &id)?
             && let Ok(config) = before.config(ctr)
         {
             unmount_extra(&config);
@@ -186,7 +186,7 @@ impl Engine {
         let view = self.view()?;
         let asked = view.snapshot().mounted()?;
         for id in outside.mounts.mounted().map_err(Error::outside)? {
-            let owner = view.object(&id)?.filter(|(kind, serial)| *kind == Kind::Ctr && asked.contains(serial));
+            let owner = view.object_of(Kind::Ctr, &id)?.filter(|serial| asked.contains(serial));
             if owner.is_none() {
                 log::info!("{id} is mounted and nobody asked for it: it is taken away");
                 self.take_mounts(id).unwrap_or_else(|error| log::warn!("{id}: {error}"));
@@ -214,8 +214,8 @@ impl Engine {
         let (Ok(outside), Ok(view)) = (self.outside(), self.view()) else { return Kept::Something };
         let mut kept = Kept::Nothing;
         for id in outside.mounts.mounted().unwrap_or_default() {
-            let head = match view.object(&id) {
-                Ok(Some((Kind::Ctr, serial))) => view.snapshot().ctr(serial).ok(),
+            let head = match view.object_of(Kind::Ctr, &id) {
+                Ok(Some(serial)) => view.snapshot().ctr(serial).ok(),
                 _ => None,
             };
             let is_live = head.is_some_and(|head| head.status.is_live());
@@ -271,7 +271,7 @@ impl Engine {
         let mut ctrs = BTreeSet::from_iter(view.snapshot().mounted()?);
         let mounted = self.outside.as_ref().map_or(Ok(vec![]), |outside| outside.mounts.mounted());
         for id in mounted.map_err(Error::outside)? {
-            ctrs.extend(view.object(&id)?.filter(|(kind, _)| *kind == Kind::Ctr).map(|(_, ctr)| ctr));
+            ctrs.extend(view.object_of(Kind::Ctr, &id)?);
         }
         let mut shown = self.removed_and_mounted(&view)?;
         for ctr in ctrs {
@@ -283,7 +283,8 @@ impl Engine {
 
     fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
         let outside = self.outside()?;
-        let (id, config) = (head.id(), view.config(ctr)?);
+        let (id, mut config) = (head.id(), view.config(ctr)?);
+        view.label(ctr, &mut config)?;
         if !outside.mounts.is_mounted(id, Part::Rootfs) {
             // The view of a primary that somebody took away has the upper directory in use.
             if head.mounted && !head.status.is_live() {

@@ -14,7 +14,7 @@ use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::Value;
 use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
-use crate::store::{Done, Query, StoreError, Update};
+use crate::store::{Done, Extras, Query, StoreError, Update};
 
 impl Engine {
     /// Removes the object with this full ID or exact name.
@@ -26,7 +26,7 @@ impl Engine {
         // One that is gone may be a request that is sent again: its answer is kept.
         let before = self.view()?;
         let found = find_exact(before.snapshot(), kind, &text).ok();
-        let _busy = found.map(|found| self.undisturbed(kind, found, patience)).transpose()?;
+        let _busy = found.map(|found| self.undisturbed(&before, kind, found, patience)).transpose()?;
         let done = self.apply(origin, move |update, world| {
             let serial = find_exact(update, kind, &text)?.serial;
             remove_one(update, world, kind, serial)
@@ -66,17 +66,21 @@ impl Engine {
         Ok(done)
     }
 
-    /// Whether the thread may remove an object now; nobody mounts a container until the guard goes.
-    fn undisturbed(&self, kind: Kind, found: Found, patience: Patience) -> Result<Option<Busy<'_>>> {
-        if kind != Kind::Ctr {
-            return Ok(None);
-        }
+    /// Whether the thread may remove an object now; nobody mounts a container, or a pod's infra container,
+    /// until the guard goes.
+    fn undisturbed(&self, before: &View, kind: Kind, found: Found, patience: Patience) -> Result<Option<Busy<'_>>> {
+        let ctr = match kind {
+            Kind::Ctr => Some(found.serial),
+            Kind::Pod => before.snapshot().infra(&found.id)?,
+            Kind::Image | Kind::Layer => None,
+        };
+        let Some(ctr) = ctr else { return Ok(None) };
         let busy = match patience {
-            Patience::None => self.occupy(found.serial)?,
-            Patience::Some => self.occupy_soon(found.serial)?,
+            Patience::None => self.occupy(ctr)?,
+            Patience::Some => self.occupy_soon(ctr)?,
         };
         if patience == Patience::None && self.has_mounts(found.id) {
-            return Err(Refusal::Busy { name: self.name_of(found.serial) }.into());
+            return Err(Refusal::Busy { name: self.name_of(ctr) }.into());
         }
         Ok(Some(busy))
     }
@@ -204,6 +208,7 @@ fn remove_one(update: &Update<'_>, world: &World, kind: Kind, serial: Serial) ->
 
 fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Removed {
     for serial in serials {
+        may_go_without_pod(update, *serial)?;
         may_go(update, *serial, serials)?;
     }
     let now = (world.now)().nanos;
@@ -215,13 +220,17 @@ fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Remove
     Ok((objects, changes))
 }
 
+/// Removes a pod with its infra container, which goes with it in any case; with its other containers when
+/// `recursive`.
 fn remove_pod(update: &Update<'_>, world: &World, serial: Serial, recursive: bool) -> Removed {
     let id = update.id_of(Kind::Pod, serial)?.ok_or(Refusal::Gone)?;
-    let members: Vec<Serial> = update.members(serial)?.into_iter().map(|(_, ctr)| ctr).collect();
+    let infra = update.infra(&id)?;
+    let mut members: Vec<Serial> = update.members(serial)?.into_iter().map(|(_, ctr)| ctr).collect();
+    members.retain(|ctr| Some(*ctr) != infra);
     if !members.is_empty() && !recursive {
-        let name = update.pod(serial).map_or_else(|_| id.to_string(), |head| head.name);
-        return Err(Refusal::PodNotEmpty { name, members: members.len() }.into());
+        return Err(Refusal::PodNotEmpty { name: pod_name(update, serial, id), members: members.len() }.into());
     }
+    members.extend(infra);
     for member in &members {
         may_go(update, *member, &members)?;
     }
@@ -279,6 +288,21 @@ pub(super) fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, chang
     for list in lists {
         update.touch_list(*list, now)?;
         changes.push(Change::List(*list));
+    }
+    Ok(())
+}
+
+fn pod_name(update: &Update<'_>, pod: Serial, id: Id) -> String {
+    update.pod(pod).map_or_else(|_| id.to_string(), |head| head.name)
+}
+
+/// Whether a container may be removed and its pod not: no sandbox is left without its infra container.
+fn may_go_without_pod(update: &Update<'_>, serial: Serial) -> Result<()> {
+    let id = update.id_of(Kind::Ctr, serial)?.ok_or(Refusal::Gone)?;
+    if update.infra(&id)? == Some(serial)
+        && let Some(pod) = update.object_of(Kind::Pod, &id)?
+    {
+        return Err(Refusal::Infra { pod: pod_name(update, pod, id) }.into());
     }
     Ok(())
 }

@@ -166,12 +166,28 @@ impl View {
         Ok(self.snapshot.doc(serial, doc)?.ok_or_else(|| Refusal::Undecodable { part: doc.name(), why: why() })?)
     }
 
-    /// The object with this ID.
+    /// The object with this ID; of a pod and its infra container, the pod.
     ///
     /// # Errors
     /// What the store says.
     pub fn object(&self, id: &Id) -> Result<Option<(Kind, Serial)>> {
         Ok(self.snapshot.object(id)?)
+    }
+
+    /// The container or pod with this ID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn object_of(&self, kind: Kind, id: &Id) -> Result<Option<Serial>> {
+        Ok(self.snapshot.object_of(kind, id)?)
+    }
+
+    /// The containers that carry their pod's ID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn all_infra(&self) -> Result<Vec<(Id, Serial)>> {
+        Ok(self.snapshot.all_infra()?)
     }
 
     /// The object of a kind that an ID, name or prefix means.

@@ -171,6 +171,11 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// The container carries its pod's ID and stays with the pod.
+    Infra {
+        /// The pod's name.
+        pod: String,
+    },
     /// The pod has containers.
     PodNotEmpty {
         /// The pod's name.
@@ -339,6 +344,7 @@ impl fmt::Display for Refusal {
             Refusal::FixedFlag { name } => write!(f, "the flag {name:?} is fixed when the container is made"),
             Refusal::NotUtf8 { what } => write!(f, "the {what} is not UTF-8"),
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
+            Refusal::Infra { pod } => write!(f, "it is the infra container of pod {pod}; it goes when the pod does"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),
             Refusal::BadJson(error) => error.fmt(f),

@@ -18,5 +18,6 @@ pub mod name;
 pub mod pod;
 pub mod record;
 pub mod runtime;
+pub mod sandbox;
 pub mod status;
 pub mod user;

@@ -5,9 +5,9 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::{Query, Update};
-use super::tables::{EXITED, FLAGS, FOLDERS, INFRA, ITEMS, MORE};
+use super::tables::{EXITED, FLAGS, FOLDERS, INFRA, ITEMS, MORE, OBJECTS};
 use crate::model::id::Id;
-use crate::model::record::{More, Nanos, Row, Serial};
+use crate::model::record::{Kind, More, Nanos, Row, Serial};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -46,6 +46,16 @@ pub trait Extras: Query + Sized {
     /// The container that carries this ID, which is its pod's.
     fn infra(&self, id: &Id) -> Result<Option<Serial>> {
         Ok(self.table(INFRA)?.get(id.as_bytes())?.map(|row| row.value()))
+    }
+
+    /// The containers that carry their pod's ID.
+    fn all_infra(&self) -> Result<Vec<(Id, Serial)>> {
+        let mut found = Vec::new();
+        for entry in self.table(INFRA)?.iter()? {
+            let (id, serial) = entry?;
+            found.push((Id::from_bytes(*id.value()), serial.value()));
+        }
+        Ok(found)
     }
 
     /// What the container of this ID ended with, if it is gone.
@@ -112,6 +122,14 @@ impl Update<'_> {
         Ok(())
     }
 
+    /// Enters a new container under its pod's ID.
+    pub fn take_infra_id(&self, id: &Id, ctr: Serial) -> Result<()> {
+        self.writes();
+        self.table(INFRA)?.insert(id.as_bytes(), ctr)?;
+        self.table(OBJECTS)?.insert((Kind::Ctr as u8, ctr), id.as_bytes())?;
+        Ok(())
+    }
+
     /// Sets a flag; a new one gets a serial. Returns it.
     pub fn put_flag(&self, ctr: Serial, name: &str, value: String, now: Nanos) -> Result<Serial> {
         let serial = self.flag(ctr, name)?.map_or_else(|| self.next(), Ok)?;
@@ -147,7 +165,6 @@ impl Update<'_> {
             self.take_flag(ctr, name)?;
         }
         self.table(MORE)?.remove(ctr)?;
-        self.table(INFRA)?.retain(|_, infra| infra != ctr)?;
         Ok(names.into_iter().map(|(_, serial)| serial).collect())
     }
 

@@ -24,7 +24,7 @@
 //! folders   object, folder      -> nanoseconds  when what is in one changed last; absent where nothing did
 //! more      container           -> More (postcard)  further names, metadata, ID maps; absent where there are none
 //! flags     container, name     -> serial       of the flag
-//! infra     ID                  -> serial       of the container that carries its pod's ID
+//! infra     ID                  -> serial       of the container that carries its pod's ID; in objects, not in ids
 //! exited    ID                  -> serial       what a container that is gone ended with
 //! lists     List                -> nanoseconds  when a listing of the whole store changed last
 //! requests  connection, unique  -> Done (postcard)  answers that may not have arrived, changes not yet told

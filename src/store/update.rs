@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::more::Extras;
 use super::query::{Query, Update};
-use super::tables::{DOCS, IDS, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta};
+use super::tables::{
+    DOCS, IDS, INFRA, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta,
+};
 use crate::model::id::Id;
 use crate::model::record::{Answer, Change, Doc, Kind, List, Nanos, Row, Serial};
 
@@ -140,10 +142,20 @@ impl Update<'_> {
         }
         let id = self.table(OBJECTS)?.remove((kind as u8, serial))?.map(|row| *row.value());
         if let Some(id) = id {
-            self.table(IDS)?.remove(&id)?;
+            self.free_id(kind, serial, &Id::from_bytes(id))?;
         }
         self.delete_row(serial)?;
         Ok(taken)
+    }
+
+    /// Frees the ID of an object that goes; an infra container leaves it to its pod.
+    fn free_id(&self, kind: Kind, serial: Serial, id: &Id) -> Result<()> {
+        if kind == Kind::Ctr && self.infra(id)? == Some(serial) {
+            self.table(INFRA)?.remove(id.as_bytes())?;
+        } else {
+            self.table(IDS)?.remove(id.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn unlink(&self, from: Serial, to: Serial, edge: Serial) -> Result<()> {

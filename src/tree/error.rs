@@ -76,6 +76,7 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::Busy { .. }
         | Refusal::NotConfigured { .. }
         | Refusal::HasItems { .. }
+        | Refusal::Infra { .. }
         | Refusal::LastName { .. } => Errno::EBUSY,
         Refusal::PodNotEmpty { .. } | Refusal::NamesBelow { .. } => Errno::ENOTEMPTY,
         Refusal::BadName { .. }

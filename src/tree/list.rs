@@ -3,6 +3,7 @@
 //! An entry's cookie follows from its inode number, and entries come in that order, so a listing that
 //! a later server makes again goes on where the first stopped.
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
@@ -140,17 +141,20 @@ impl Tree {
 }
 
 fn list_store(listing: &mut Listing, view: &View, dir: Dir) -> Result<()> {
-    let mut objects = |kind, place, file| -> Result<()> {
+    let mut objects = |kind, place, file, but: &HashSet<Serial>| -> Result<()> {
         let objects = view.objects(kind)?;
         listing.reserve(objects.len(), ID_DIGITS);
-        objects.into_iter().for_each(|(serial, id)| listing.add(ino(serial, place), file, id));
+        let listed = objects.into_iter().filter(|(serial, _)| !but.contains(serial));
+        listed.for_each(|(serial, id)| listing.add(ino(serial, place), file, id));
         Ok(())
     };
     match dir {
-        Dir::Objects(kind) => objects(kind, slot::SELF, FileKind::Dir)?,
+        Dir::Objects(kind) => objects(kind, slot::SELF, FileKind::Dir, &HashSet::new())?,
         Dir::Ids => {
-            objects(Kind::Ctr, slot::ID, FileKind::Link)?;
-            objects(Kind::Pod, slot::ID, FileKind::Link)?;
+            // Each ID once: an infra container's is its pod's.
+            let infra = view.all_infra()?.into_iter().map(|(_, ctr)| ctr).collect();
+            objects(Kind::Ctr, slot::ID, FileKind::Link, &infra)?;
+            objects(Kind::Pod, slot::ID, FileKind::Link, &HashSet::new())?;
         }
         Dir::Names => {
             view.names()?.into_iter().for_each(|(name, binding)| {

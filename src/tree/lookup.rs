@@ -87,7 +87,7 @@ impl Tree {
         let found = match (dir, object) {
             (Dir::Objects(kind), _) => listed_or_hidden(&view, kind, name)?,
             (Dir::Names, _) => view.name(name)?.map(|(binding, ..)| (ino(binding, slot::SELF), Lifetime::Forever)),
-            (Dir::Ids, _) => object_by_id(&view, name)?.map(|(_, serial)| (ino(serial, slot::ID), Lifetime::Forever)),
+            (Dir::Ids, _) => by_id(&view, name)?.map(|serial| (ino(serial, slot::ID), Lifetime::Forever)),
             // One that is forgotten must not be found, though nobody tells the kernel.
             (Dir::Exited, _) => match Id::parse(name) {
                 Some(id) => self.engine.exited(&view, &id)?.map(|e| (ino(e.serial, slot::SELF), Lifetime::Once)),
@@ -328,8 +328,10 @@ fn absent<T>(found: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn object_by_id(view: &View, name: &str) -> Result<Option<(Kind, Serial)>> {
-    Id::parse(name).map_or(Ok(None), |id| view.object(&id))
+/// What `id/` has under this ID: of a pod and its infra container, the pod.
+fn by_id(view: &View, name: &str) -> Result<Option<Serial>> {
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    Ok(view.object(&id)?.map(|(_, serial)| serial))
 }
 
 fn listed_or_hidden(view: &View, kind: Kind, name: &str) -> Result<Hit> {
@@ -363,7 +365,7 @@ fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {
 
 fn user(view: &View, object: &Object, name: &str) -> Result<Hit> {
     let Some(id) = Id::parse(name) else { return Ok(None) };
-    if let Some((Kind::Ctr, ctr)) = view.object(&id)? {
+    if let Some(ctr) = view.object_of(Kind::Ctr, &id)? {
         let slot = match (&object.head, object.kind) {
             (_, Kind::Image) if view.users(object.serial)?.contains(&ctr) => slot::IMAGE_USER,
             (Some(Head::Layer(head)), _) if head.owner == Some(ctr) => slot::LAYER_USER,
@@ -395,7 +397,8 @@ fn member(view: &View, pod: Serial, name: &str) -> Result<Hit> {
 }
 
 fn edge(view: &View, name: &str, ends: impl Fn(Serial) -> (Serial, Serial), place: u8) -> Result<Hit> {
-    let Some((Kind::Ctr, other)) = object_by_id(view, name)? else { return Ok(None) };
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    let Some(other) = view.object_of(Kind::Ctr, &id)? else { return Ok(None) };
     let (from, to) = ends(other);
     Ok(view.edge(from, to)?.map(|edge| (ino(edge, place), Lifetime::Forever)))
 }

@@ -191,14 +191,16 @@ impl Tree {
             });
         }
         // So that a hasty `rm` costs little.
-        if let (plan::Dir::Objects(Kind::Ctr), _) = Tree::dir_of(&node)?
-            && let Ok(found) = view.find(Kind::Ctr, name)
+        if let (plan::Dir::Objects(kind @ (Kind::Ctr | Kind::Pod)), _) = Tree::dir_of(&node)?
+            && let Ok(found) = view.find(kind, name)
+            && let Some(ctr) = view.object_of(Kind::Ctr, &found.id)?
         {
+            let name = || view.ctr_name(ctr).unwrap_or_else(|_| name.to_owned());
             if self.engine.has_mounts(found.id) {
-                return Err(Refusal::Mounted { name: name.to_owned() }.into());
+                return Err(Refusal::Mounted { name: name() }.into());
             }
-            if view.has_items(found.serial)? {
-                return Err(Refusal::HasItems { name: name.to_owned() }.into());
+            if view.has_items(ctr)? {
+                return Err(Refusal::HasItems { name: name() }.into());
             }
         }
         self.take_away(origin, Patience::None, parent, name, "this entry goes with its object only")
@@ -317,15 +319,16 @@ impl Tree {
 
     /// Whether removing a directory takes mounts away, and is for a thread of its own.
     pub fn unmounts(&self, parent: Ino, name: &str) -> bool {
-        let is_ctr = |view: &View| {
+        // A pod takes the mounts of its infra container along.
+        let has_some = |view: &View| {
             matches!(
                 self.node(view, parent).map(|node| Tree::dir_of(&node).map(|(dir, _)| dir)),
-                Ok(Ok(plan::Dir::Objects(Kind::Ctr)))
+                Ok(Ok(plan::Dir::Objects(Kind::Ctr | Kind::Pod)))
             )
         };
         // A server that died may have removed it and not unmounted it.
         let mounted = Id::parse(name).is_some_and(|id| self.engine.has_mounts(id));
-        mounted && self.engine.view().is_ok_and(|view| is_ctr(&view))
+        mounted && self.engine.view().is_ok_and(|view| has_some(&view))
     }
 
     /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.

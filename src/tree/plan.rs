@@ -110,6 +110,8 @@ pub(super) enum Shape {
     CreateImage,
     /// Write documents, read IDs.
     Create(Kind),
+    /// Write documents of sandboxes, read the pods' IDs.
+    CreateSandbox,
     /// Write orders, read results.
     Control,
     /// A table of all objects of a kind.
@@ -249,6 +251,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
     entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
     entry(Dir::Create, 22, "image", Shape::CreateImage, Access::Secret, Source::Store),
+    entry(Dir::Create, 23, "sandbox", Shape::CreateSandbox, Access::Secret, Source::Store),
     entry(Dir::Tables, 24, "ctr", Shape::Table(Kind::Ctr), Access::Shown, Source::List(List::Ctr)),
     entry(Dir::Tables, 25, "pod", Shape::Table(Kind::Pod), Access::Shown, Source::List(List::Pod)),
     entry(Dir::Tables, 26, "image", Shape::Table(Kind::Image), Access::Shown, Source::List(List::Image)),

@@ -43,6 +43,20 @@ const POD_EXAMPLE: &str = r#"{
 }
 "#;
 
+const SANDBOX_EXAMPLE: &str = r#"{
+  "podName": "k8s_shop_default_5f0c6f2e_0",
+  "podID": "3f0a7d0c5b2e4a8f9c1d6e7b8a90f1e2d3c4b5a69788796a5b4c3d2e1f001122",
+  "imageName": "localhost/pause:latest",
+  "imageID": "",
+  "containerName": "k8s_POD_shop_default_5f0c6f2e_0",
+  "metadataName": "shop",
+  "uid": "5f0c6f2e",
+  "namespace": "default",
+  "attempt": 0,
+  "mountLabel": ""
+}
+"#;
+
 const IMAGE_EXAMPLE: &str = r#"{
   "staging": "5f0c6f2e",
   "names": ["localhost/busybox:latest"],
@@ -204,6 +218,7 @@ impl Tree {
             Shape::Create(Kind::Ctr) => CTR_EXAMPLE.to_owned(),
             Shape::Create(_) => POD_EXAMPLE.to_owned(),
             Shape::CreateImage => IMAGE_EXAMPLE.to_owned(),
+            Shape::CreateSandbox => SANDBOX_EXAMPLE.to_owned(),
             Shape::Control => CONTROL_EXAMPLE.to_owned(),
             Shape::Table(kind) => view.table(kind)?,
             Shape::Check => self.engine.check(&self.store_path)?,
@@ -218,7 +233,7 @@ impl Tree {
 
 /// Whether an entry is written and then answers on the same handle.
 fn is_conversation(shape: Shape) -> bool {
-    matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::Control)
+    matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::CreateSandbox | Shape::Control)
 }
 
 fn doc_content(view: &View, object: &Object, doc: Doc) -> Result<Content> {

@@ -87,6 +87,13 @@ impl Tree {
                 };
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
+            (Shape::CreateSandbox, None) => {
+                let commit = |state: &mut State, documents| {
+                    let done = self.engine.create_sandboxes(origin, documents)?;
+                    Ok(answer_objects(state, done.answer, done.changes))
+                };
+                self.take_documents(origin, opened.fh, state, data, commit)
+            }
             (Shape::Create(kind), None) => {
                 let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
                 self.take_documents(origin, opened.fh, state, data, commit)
@@ -202,7 +209,9 @@ impl Tree {
         let done = self.engine.carry_out(origin, orders)?;
         self.unpin(&done.answer);
         if let Answer::Removed(removed) = done.answer {
-            let line = |ids: Vec<[u8; 32]>| {
+            let line = |mut ids: Vec<[u8; 32]>| {
+                // A pod comes right behind its infra container.
+                ids.dedup();
                 let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
                 ids.join(" ") + "\n"
             };

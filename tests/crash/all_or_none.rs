@@ -23,7 +23,7 @@ fn chain(round: usize, pod: &str) -> String {
     (0..LENGTH).map(one).collect()
 }
 
-fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
     let written = OpenOptions::new().write(true).open(path)?.write(text.as_bytes())?;
     assert_eq!(written, text.len());
     Ok(())
@@ -41,7 +41,10 @@ fn found(tree: &Mounted, round: usize) -> usize {
 }
 
 /// The operation of another thread while something dies. What a dead mount answers is no verdict.
-fn while_dying(operation: impl FnOnce() -> std::io::Result<()> + Send + 'static, die: impl FnOnce()) -> bool {
+pub(crate) fn while_dying(
+    operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    die: impl FnOnce(),
+) -> bool {
     let operation = thread::spawn(operation);
     die();
     match operation.join().unwrap() {
@@ -55,19 +58,19 @@ fn while_dying(operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
     }
 }
 
-fn pause(random: &mut Random, at_most: Duration) {
+pub(crate) fn pause(random: &mut Random, at_most: Duration) {
     thread::sleep(Duration::from_micros(random.below(at_most.as_micros() as usize) as u64));
 }
 
 /// Which of the outcomes have been seen, so that a test that always kills too late fails.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     whole: usize,
     none: usize,
 }
 
 impl Seen {
-    fn count(&mut self, found: usize, all: usize) {
+    pub(crate) fn count(&mut self, found: usize, all: usize) {
         match found {
             0 => self.none += 1,
             _ => {
@@ -77,7 +80,7 @@ impl Seen {
         }
     }
 
-    fn must_be_both(&self) {
+    pub(crate) fn must_be_both(&self) {
         println!("{} whole, {} none", self.whole, self.none);
         assert!(self.whole > 0 && self.none > 0, "the instants must differ");
     }

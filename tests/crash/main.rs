@@ -16,4 +16,5 @@ mod migration;
 mod mounts;
 mod opening;
 mod rows;
+mod sandboxes;
 mod simulated;

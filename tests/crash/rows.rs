@@ -23,11 +23,13 @@ pub(crate) fn edit<T>(store: &Path, change: impl FnOnce(&WriteTransaction) -> T)
 
 /// The serial of the object with this ID.
 pub(crate) fn serial(txn: &WriteTransaction, id: &str) -> u64 {
-    let digit = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
-    let id: [u8; 32] = std::array::from_fn(digit);
     let ids = txn.open_table(IDS).unwrap();
-    let row = ids.get(&id).unwrap().expect("the ID is there");
+    let row = ids.get(&bytes(id)).unwrap().expect("the ID is there");
     row.value().1
+}
+
+fn bytes(id: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap())
 }
 
 /// Puts other bytes in the place of a row.
@@ -40,4 +42,11 @@ pub(crate) fn replace_row(txn: &WriteTransaction, serial: u64, change: impl FnOn
 /// Puts other bytes in the place of a document: 0 is the config, 1 the state.
 pub(crate) fn replace_doc(txn: &WriteTransaction, serial: u64, doc: u8, bytes: &[u8]) {
     txn.open_table(DOCS).unwrap().insert((serial, doc), bytes).unwrap();
+}
+
+/// The serial of the infra container with this ID.
+pub(crate) fn infra(txn: &WriteTransaction, id: &str) -> u64 {
+    let table: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("infra");
+    let found = txn.open_table(table).unwrap();
+    found.get(&bytes(id)).unwrap().expect("the ID is there").value()
 }

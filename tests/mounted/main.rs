@@ -26,6 +26,7 @@ mod mounting;
 mod names;
 mod permissions;
 mod runtime;
+mod sandbox;
 mod shells;
 mod unmounting;
 mod unpacking;

@@ -201,6 +201,16 @@ fn every_typed_key_is_described_and_no_other() {
 }
 
 #[test]
+fn every_key_of_a_sandbox_is_described_and_no_other() {
+    let lines = section("man/ctrfs.5", "MAKING AND REMOVING");
+    let begin = lines.iter().position(|line| line == ".Ss Sandboxes").unwrap();
+    let part = lines[begin + 1..].iter().take_while(|line| !line.starts_with(".Ss "));
+    let words = part.filter_map(|line| line.strip_prefix(".It Ql ")).flat_map(str::split_whitespace);
+    let described: Words = words.filter(|word| *word != ",").map(str::to_owned).collect();
+    assert_eq!(described, ctrfs::model::sandbox::KEYS.iter().map(|(key, _)| (*key).to_owned()).collect());
+}
+
+#[test]
 fn the_pages_are_well_formed() {
     for page in ["man/ctrfs.1", "man/ctrfs.5", "man/mount.ctrfs.8"] {
         let lint = Command::new("mandoc").args(["-T", "lint"]).arg(repository(page)).output();

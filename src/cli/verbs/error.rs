@@ -90,7 +90,9 @@ impl Error {
     /// Whether the tree said that there is no such object.
     pub(crate) fn is_gone(&self) -> bool {
         match self {
-            Error::Call { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Error::Call { cause, .. } => {
+                matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+            }
             Error::NoSuch { .. } => true,
             _ => false,
         }

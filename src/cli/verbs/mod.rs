@@ -23,6 +23,7 @@ mod ps;
 mod refusals;
 mod rm;
 mod rootfs;
+mod start;
 mod table;
 mod target;
 mod time;
@@ -34,7 +35,7 @@ mod wipe;
 pub(crate) enum Verb {
     /// Make a new, empty store
     Init(init::Init),
-    /// Create containers, or pods, from JSON documents on standard input
+    /// Create containers, pods or pod sandboxes from JSON documents on standard input
     ///
     /// Prints the new IDs, one a line. The keys are those of config; {} takes every default. Several
     /// documents are one transaction: all are created, or none.
@@ -43,6 +44,12 @@ pub(crate) enum Verb {
     ///
     /// Takes full IDs and exact names, never prefixes. Goes on after a failure and tells all of them.
     Rm(rm::Rm),
+    /// Mount containers' root filesystems
+    ///
+    /// Prints where each is, a line for each container.
+    Start(start::Start),
+    /// Unmount containers' root filesystems
+    Stop(start::Stop),
     /// List containers, or pods
     Ps(ps::Ps),
     /// List what a container changed in its image's files
@@ -80,6 +87,8 @@ impl Verb {
             Verb::Init(init) => init.run(),
             Verb::Create(create) => create.run(),
             Verb::Rm(rm) => rm.run(),
+            Verb::Start(start) => start.run(),
+            Verb::Stop(stop) => stop.run(),
             Verb::Ps(ps) => ps.run(),
             Verb::Diff(diff) => diff.run(),
             Verb::Export(export) => export.run(),

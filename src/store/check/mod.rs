@@ -28,6 +28,7 @@ pub fn findings(state: &impl Query) -> Result<Vec<String>> {
     edges(state, &rows, &mut found)?;
     members(state, &rows, &mut found)?;
     documents(state, &rows, &mut found)?;
+    more(state, &rows, &mut found)?;
     contents::findings(state, &rows, &mut found)?;
     items(state, &rows, &mut found)?;
     exited(state, &rows, &mut found)?;
@@ -76,6 +77,14 @@ fn ids_and_objects(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> 
         listed += 1;
         if objects.get(&(kind, serial.value())) != Some(&id) {
             found.push(format!("digests {id}: not listed in objects"));
+        }
+    }
+    for (id, serial) in state.all_infra()? {
+        listed += 1;
+        let pod = state.object(&id)?.filter(|(kind, _)| *kind == Kind::Pod);
+        let is_member = pod.map_or(Ok(None), |(_, pod)| state.member(pod, serial))?.is_some();
+        if objects.get(&(Kind::Ctr as u8, serial)) != Some(&id) || !is_member {
+            found.push(format!("infra {id}: no container of the pod with this ID"));
         }
     }
     if listed != objects.len() {
@@ -250,6 +259,15 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
     for (serial, row) in rows {
         let (kind, id, docs) = match row {
             Some(Row::Ctr(head)) => {
+                // One that cannot be read is named below.
+                let metadata = match state.more(*serial) {
+                    Ok(more) => Some(more.metadata.size).filter(|_| more.metadata.version != 0),
+                    Err(_) => sizes.get(&(*serial, Doc::Metadata as u8)).copied(),
+                };
+                expected += usize::from(metadata.is_some());
+                if metadata != sizes.get(&(*serial, Doc::Metadata as u8)).copied() {
+                    found.push(format!("ctr/{}: its metadata is not the text that was written", head.id()));
+                }
                 (Kind::Ctr, head.id(), [(Doc::Config, head.config.size), (Doc::State, head.state.size)])
             }
             Some(Row::Pod(head)) => {
@@ -280,6 +298,33 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
     }
     if sizes.len() > expected {
         found.push(format!("docs: {} documents belong to no object", sizes.len() - expected));
+    }
+    Ok(())
+}
+
+/// What containers have beside their heads: only what lives has it, and it agrees with the other tables.
+fn more(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let infra = state.all_infra()?.into_iter().map(|(_, serial)| serial);
+    for serial in BTreeSet::from_iter(state.all_more()?.into_iter().chain(infra)) {
+        let more = match (state.more(serial), rows.get(&serial)) {
+            (Ok(more), Some(Some(Row::Ctr(_)) | None)) => more,
+            (Err(StoreError::Row { why, .. }), _) => {
+                found.push(format!("more {serial}: does not decode: {why}"));
+                continue;
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(_), _) => {
+                found.push(format!("more {serial}: there is no such container"));
+                continue;
+            }
+        };
+        let is_infra = match state.id_of(Kind::Ctr, serial)? {
+            Some(id) => state.infra(&id)? == Some(serial),
+            None => false,
+        };
+        if is_infra != more.infra {
+            found.push(format!("more {serial}: whether it carries its pod's ID is told in two ways"));
+        }
     }
     Ok(())
 }
