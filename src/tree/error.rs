@@ -94,7 +94,7 @@ fn refused(refusal: &Refusal) -> Errno {
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::LongKey { .. } => Errno::ENAMETOOLONG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
-        Refusal::CrossesPod { .. } | Refusal::OtherFolder => Errno::EXDEV,
+        Refusal::CrossesPod { .. } | Refusal::OtherDirectory => Errno::EXDEV,
         Refusal::FixedKey { .. } | Refusal::PrefixNotExact { .. } | Refusal::NotYours { .. } => Errno::EPERM,
         Refusal::ReadOnly { .. } => Errno::EACCES,
         Refusal::Changed | Refusal::Gone => Errno::ESTALE,

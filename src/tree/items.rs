@@ -1,4 +1,4 @@
-//! Files of callers: `artifacts/` and `data/`.
+//! The files of callers in `data/`.
 //!
 //! A handle that is written has a draft of its own, begun with what the item holds then; a close makes
 //! the draft the item, whole. Who reads keeps the bytes that he opened. So nobody ever sees half of
@@ -95,7 +95,7 @@ struct State {
 impl Tree {
     /// Opens an item.
     pub(super) fn open_item(&self, view: &View, number: Ino, item: &Item, caller: Caller) -> Result<Opened> {
-        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
+        let place = ItemPlace { kind: item.kind, owner: item.owner };
         let body = self.engine.body(view, item)?;
         let state = State { place: Some(place), fresh: true, body, file: item.file, ..State::default() };
         let open = OpenItem { ino: number, opener: caller.pid, state: Mutex::new(state) };
@@ -118,7 +118,7 @@ impl Tree {
         creating: Creating,
     ) -> Result<Outcome<(Entered, Opened)>> {
         let node = self.node(&self.engine.view()?, parent)?;
-        let Some(place) = folder_of(&node) else {
+        let Some(place) = data_of(&node) else {
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };
@@ -355,7 +355,7 @@ impl Tree {
         }
         let view = self.engine.view()?;
         let item = view.item_row(split(number).0)?.ok_or(Refusal::Gone)?;
-        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
+        let place = ItemPlace { kind: item.kind, owner: item.owner };
         let body = self.engine.body(&view, &item)?;
         let mut draft = self.engine.begin_draft(self.engine.draft_name(), body.as_ref(), size)?;
         let done = draft
@@ -420,7 +420,7 @@ impl Tree {
         let view = self.engine.view()?;
         let item = view.item_row(split(opened.ino).0)?;
         let mut state = State { draft: self.engine.resume_draft(opened.fh), lost: true, ..State::default() };
-        state.place = item.as_ref().map(|item| ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder });
+        state.place = item.as_ref().map(|item| ItemPlace { kind: item.kind, owner: item.owner });
         if let Noted::Read(note) = self.handles.keep.read_note(opened.fh) {
             state.file = note.version.unwrap_or(0);
             state.given_up = (note.digest == GIVEN_UP).then(|| Refusal::GivenUp.into());
@@ -450,10 +450,10 @@ pub(super) const fn is_item(fh: u64) -> bool {
     fh & ITEM_HANDLE != 0
 }
 
-/// The folder that a node is.
-pub(super) fn folder_of(node: &Node) -> Option<ItemPlace> {
+/// Whose `data/` a node is.
+pub(super) fn data_of(node: &Node) -> Option<ItemPlace> {
     match Tree::dir_of(node) {
-        Ok((Dir::Folder(folder), Some(owner))) => Some(ItemPlace { kind: owner.kind, owner: owner.serial, folder }),
+        Ok((Dir::Data, Some(owner))) => Some(ItemPlace { kind: owner.kind, owner: owner.serial }),
         _ => None,
     }
 }

@@ -95,8 +95,8 @@ impl Tree {
             },
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
-            (Dir::Folder(folder), Some(owner)) => {
-                let place = ItemPlace { kind: owner.kind, owner: owner.serial, folder };
+            (Dir::Data, Some(owner)) => {
+                let place = ItemPlace { kind: owner.kind, owner: owner.serial };
                 view.item(place, name)?.map(|item| (ino(item, slot::SELF), Lifetime::Forever))
             }
             (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
@@ -257,7 +257,7 @@ impl Tree {
             Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
-            Ok(Node::Item(item)) => format!("{}/{}/{}", object(item.kind, item.owner), item.folder.name(), item.key),
+            Ok(Node::Item(item)) => format!("{}/data/{}", object(item.kind, item.owner), item.key),
             Ok(Node::Flag { ctr, name, .. }) => format!("{}/flags/{name}", object(Kind::Ctr, ctr)),
             Ok(Node::Exited { id, .. }) => format!("exited/{id}"),
             Err(_) => "?".to_owned(),

@@ -20,7 +20,7 @@ mod write;
 use std::path::PathBuf;
 
 use self::handle::Handles;
-use self::items::{OpenItems, folder_of};
+use self::items::{OpenItems, data_of};
 use self::keep::Keep;
 use self::list::MadeList;
 use self::node::Node;
@@ -179,7 +179,7 @@ impl Tree {
         if let Some(path) = tag_path(&node, name) {
             return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
         }
-        if let Some(place) = folder_of(&node) {
+        if let Some(place) = data_of(&node) {
             return Ok(Outcome {
                 value: (),
                 changes: self.engine.remove_item(origin, place, name.to_owned())?.changes,
@@ -250,14 +250,14 @@ impl Tree {
             }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
         }
-        let places = (folder_of(&self.node(&view, from.0)?), folder_of(&self.node(&view, to.0)?));
+        let places = (data_of(&self.node(&view, from.0)?), data_of(&self.node(&view, to.0)?));
         match places {
             (Some(place), Some(_)) if from.0 == to.0 => {
                 let done = self.engine.rename_item(origin, place, from.1.to_owned(), to.1.to_owned(), swap)?;
                 return Ok(Outcome { value: (), changes: done.changes });
             }
             (None, None) => {}
-            _ => return Err(Refusal::OtherFolder.into()),
+            _ => return Err(Refusal::OtherDirectory.into()),
         }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");

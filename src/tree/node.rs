@@ -314,9 +314,9 @@ impl Tree {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
                 (_, None) => 0,
-                (Source::Folder(folder), Some(head)) => {
+                (Source::Data, Some(head)) => {
                     let owner = object.as_ref().map_or(0, |object| object.serial);
-                    view.folder_changed(owner, folder)?.unwrap_or(head.made())
+                    view.data_changed(owner)?.unwrap_or(head.made())
                 }
                 (source @ (Source::Metadata | Source::Flags | Source::Maps), Some(head)) => {
                     let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();

@@ -7,7 +7,7 @@
 use super::node::FileKind;
 use crate::engine::Part;
 use crate::model::field::Field;
-use crate::model::record::{Change, Doc, Folder, Kind, List};
+use crate::model::record::{Change, Doc, Kind, List};
 use crate::model::runtime::Setting;
 
 /// A kind of directory.
@@ -46,7 +46,7 @@ pub(super) enum Dir {
     /// The layers upon a layer.
     Children,
     /// The caller's own files.
-    Folder(Folder),
+    Data,
     /// Where a part of a container is mounted.
     Mountpoint,
 }
@@ -169,8 +169,8 @@ pub(super) enum Source {
     Users,
     /// The layers upon a layer.
     Children,
-    /// What is in a folder.
-    Folder(Folder),
+    /// What is in `data/`.
+    Data,
     /// A container's own text.
     Metadata,
     /// A container's flags.
@@ -267,8 +267,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
     entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
-    entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
-    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
+    entry(CTR, 41, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Data),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
@@ -284,8 +284,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(IMAGE, 19, "size", Shape::Size, Access::Shown, Source::Made),
     entry(IMAGE, 20, "layers", Shape::Dir(Dir::Layers), Access::Dir, Source::Made),
     entry(IMAGE, 21, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
-    entry(IMAGE, 22, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
-    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
+    entry(IMAGE, 22, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Data),
 
     entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
     entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
@@ -325,7 +325,7 @@ impl Entry {
             Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
-            Change::Items(kind, _, folder) => of(kind) && self.source == Source::Folder(folder),
+            Change::Items(kind, _) => of(kind) && self.source == Source::Data,
             Change::More(_) => {
                 let few_have = matches!(self.source, Source::Names | Source::Metadata | Source::Flags | Source::Maps);
                 of(Kind::Ctr) && few_have
