@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::FS_TYPE;
-use super::offline::{closer, comm};
+use super::offline::comm;
 use super::run_root;
 use super::server::Connection;
 use super::settings::Settings;
@@ -23,7 +23,7 @@ use crate::model::record::{Change, Moment};
 use crate::model::runtime::Setting;
 use crate::store::Store;
 use crate::sys;
-use crate::tree::{Setup, Tree};
+use crate::tree::{Closers, Setup, Tree};
 
 /// The clock and the dice.
 pub(super) const WORLD: World = World { now, random };
@@ -118,7 +118,7 @@ impl Backend {
             store_path: self.store,
             shared_with_group: self.shared_with_group,
             comm,
-            closer,
+            closers: Closers { is_killed: sys::process::is_killed, stays_open: sys::process::stays_open },
         };
         let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
         let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };

@@ -8,7 +8,6 @@ use super::store_lock::{LockError, StoreLock};
 use crate::engine::{self, Engine};
 use crate::store::{self, OpenError, Store};
 use crate::sys;
-use crate::tree::Closer;
 
 /// Why a store could not be made or checked.
 #[derive(Debug)]
@@ -61,16 +60,6 @@ pub fn check(dir: &Path) -> Result<String, OfflineError> {
     drop(lock);
     let report = Engine::new(store, WORLD).check(dir);
     report.map_err(|error| OfflineError::Read(dir.to_owned(), error))
-}
-
-/// How a thread closes a descriptor of a file with this inode number.
-pub(super) fn closer(thread: u32, inode: u64) -> Closer {
-    match sys::process::ending(thread) {
-        sys::process::Ending::Killed => Closer::Killed,
-        sys::process::Ending::Exits => Closer::Partial,
-        sys::process::Ending::No if sys::process::has_open(thread, inode) => Closer::Partial,
-        sys::process::Ending::No => Closer::Whole,
-    }
 }
 
 /// The name of a process, "" when it is gone.

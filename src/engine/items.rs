@@ -5,6 +5,7 @@
 //! afterwards. So a row always names whole bytes, and what no row names is rubbish.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -142,10 +143,7 @@ impl Engine {
             let (serial, now) = (update.next()?, (world.now)().nanos);
             let Place { kind, owner } = place;
             let digest = *digest(b"").as_bytes();
-            update.put_item(
-                serial,
-                &Item { kind, owner, key: key.clone(), file: 0, size: 0, digest, changed: now },
-            )?;
+            update.put_item(serial, &Item { kind, owner, key: key.clone(), file: 0, size: 0, digest, changed: now })?;
             Ok((answer(serial), vec![touch(update, place, now)?]))
         })
     }
@@ -217,12 +215,24 @@ impl Engine {
         })
     }
 
-    /// The bytes of an item; `None` when it has none.
+    /// An item with its bytes, which are absent when it has none; `None` when the item is gone.
     ///
     /// # Errors
     /// Its file cannot be opened.
-    pub fn body(&self, view: &View, item: &Item) -> Result<Option<Body>> {
-        self.body_of(view, item, item.file)
+    pub fn item_and_body(&self, serial: Serial) -> Result<Option<(Item, Option<Body>)>> {
+        let mut missing = None;
+        loop {
+            let view = self.view()?;
+            let Some(item) = view.item_row(serial)? else { return Ok(None) };
+            match self.body_of(&view, &item, item.file) {
+                Ok(body) => return Ok(Some((item, body))),
+                // It was written anew, or its owner removed, and the file went that the row had named.
+                Err(Error::Outside(error)) if error.kind() == NotFound && missing != Some(item.file) => {
+                    missing = Some(item.file);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The bytes that an item had in this file, if it is still there.
@@ -282,8 +292,13 @@ impl Engine {
         let (shelf, id) = shelf_of(self.view()?.snapshot(), place.kind, place.owner)?.ok_or(Refusal::Gone)?;
         let (digest, size) = (*draft.seal().map_err(Error::outside)?.as_bytes(), draft.size());
         let file = if size == 0 { 0 } else { self.files.next() };
-        if file != 0 {
-            dirs.place(shelf, id, draft, file).map_err(Error::outside)?;
+        if file != 0
+            && let Err(error) = dirs.place(shelf, id, draft, file)
+        {
+            // The object may have been removed, and its directory with it.
+            self.sweep(shelf, vec![id]);
+            self.view()?.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+            return Err(Error::outside(error));
         }
         let old = Arc::new(Files::default());
         let left = Arc::clone(&old);

@@ -34,40 +34,58 @@ impl AsFd for PidFd {
     }
 }
 
-/// How far a thread is on its way out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
-    /// It lives.
-    No,
-    /// It ends by itself.
-    Exits,
-    /// A signal ends it.
-    Killed,
+/// Whether a thread is on its way out because a signal ends its process. One that is not there is not.
+///
+/// This may be asked of a thread that waits for us. In execve(2) it holds locks by then that a reader
+/// of `stat` waits for (exec_update_lock); it has an address space, though, and `statm`, which takes no
+/// lock that sleeps, says so. A thread that ends has given its up before it closes its files (do_exit).
+pub fn is_killed(thread: u32) -> bool {
+    match fs::read(format!("/proc/{thread}/statm")) {
+        Ok(sizes) if sizes.starts_with(b"0 ") => {}
+        _ => return false,
+    }
+    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
+    says_killed(&String::from_utf8_lossy(&stat))
 }
 
-/// Whether a thread is ending, and how; one that is not there is taken to live.
-pub fn ending(thread: u32) -> Ending {
-    // linux/sched.h. The ninth field of stat is the seventh behind the name.
+fn says_killed(stat: &str) -> bool {
+    // linux/sched.h.
     const PF_EXITING: u64 = 0x4;
     const PF_SIGNALED: u64 = 0x400;
-    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
-    let stat = String::from_utf8_lossy(&stat);
-    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
-    match flags {
-        Some(flags) if flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 => Ending::Killed,
-        Some(flags) if flags & PF_EXITING != 0 => Ending::Exits,
-        _ => Ending::No,
-    }
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // proc_pid_stat(5) counts from 1, the number and the name first.
+    let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok());
+    let (Some(flags), Some(threads), Some(status)) = (field(9), field(20), field(52)) else { return false };
+    // The other threads of a process that ends by itself are ended by a signal, too. Who may not see
+    // the status reads 0.
+    flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 && (status & 0x7f != 0 || status == 0 && threads == 1)
 }
 
-/// Whether a process has a descriptor of an inode with this number. The inode's filesystem is asked
-/// nothing.
-pub fn has_open(process: u32, inode: u64) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fdinfo")) else { return false };
-    let wanted = |text: String| {
-        text.lines().any(|line| line.strip_prefix("ino:").is_some_and(|number| number.trim() == inode.to_string()))
-    };
-    entries.flatten().any(|entry| fs::read_to_string(entry.path()).is_ok_and(wanted))
+/// Whether a file with this inode number stays open where it was opened: the closing thread is not of the process of the `opener`, or that has another descriptor of
+/// it. An opener that is 0 or gone is taken to be the closer's. Neither the closer, which may wait for
+/// us, nor the file's filesystem is waited for.
+pub fn stays_open(closer: u32, opener: u32, inode: u64) -> bool {
+    let lives = opener != 0 && Path::new(&format!("/proc/{opener}")).exists();
+    if lives && opener != closer && !Path::new(&format!("/proc/{opener}/task/{closer}")).exists() {
+        return true;
+    }
+    has_open(closer, inode)
+}
+
+/// Whether a process has a descriptor of a regular file with this inode number.
+fn has_open(process: u32, inode: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    entries.flatten().any(|entry| {
+        // Sockets, pipes and the like have no path, and locks of their own that `fdinfo` takes.
+        let is_file = fs::read_link(entry.path()).is_ok_and(|target| target.is_absolute());
+        let info = Path::new(&format!("/proc/{process}/fdinfo")).join(entry.file_name());
+        is_file && fs::read_to_string(info).is_ok_and(|text| inode_in(&text) == Some(inode))
+    })
+}
+
+fn inode_in(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }
 
 /// The beginning of `/proc/PID/stat`.
@@ -185,6 +203,29 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) Z (b", 'S', 4711));
         assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn who_is_killed_is_told_from_who_ends() {
+        let stat = |flags: u32, threads: u32, status: u32| {
+            format!("7 (a) b) R 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 9 {}{status}", "0 ".repeat(29))
+        };
+        assert!(says_killed(&stat(0x404, 1, 9)) && says_killed(&stat(0x404, 3, 0x80 | 11)));
+        assert!(says_killed(&stat(0x404, 1, 0)), "the status is not for us to see");
+        assert!(!says_killed(&stat(0x404, 3, 0)), "another thread has called exit_group(2)");
+        assert!(!says_killed(&stat(0x404, 3, 2 << 8)));
+        assert!(!says_killed(&stat(0x4, 1, 0)) && !says_killed(&stat(0x400, 1, 9)) && !says_killed(""));
+    }
+
+    #[test]
+    fn descriptors_of_a_process_are_found() {
+        use std::os::unix::fs::MetadataExt;
+        let (file, me) = (File::open("/proc/self/exe").unwrap(), std::process::id());
+        let inode = file.metadata().unwrap().ino();
+        assert!(stays_open(me, me, inode) && stays_open(me, 0, inode));
+        assert!(!stays_open(me, me, u64::MAX));
+        assert!(stays_open(me, 1, u64::MAX), "another process opened it");
+        assert!(!is_killed(me) && !is_killed(0));
     }
 
     #[test]

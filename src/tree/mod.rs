@@ -34,7 +34,7 @@ use crate::model::record::{Answer, Kind, List};
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
-pub use self::items::{Closer, Creating, Work};
+pub use self::items::{Closers, Creating, Work};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
@@ -66,7 +66,7 @@ pub struct Tree {
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
-    closer: fn(u32, Ino) -> Closer,
+    closers: Closers,
 }
 
 /// What a tree is made with.
@@ -81,8 +81,8 @@ pub struct Setup {
     pub shared_with_group: bool,
     /// The name of a process.
     pub comm: fn(u32) -> String,
-    /// How a thread closes a descriptor of a file with this inode number.
-    pub closer: fn(u32, Ino) -> Closer,
+    /// What is known of those who close items.
+    pub closers: Closers,
 }
 
 impl Tree {
@@ -108,7 +108,7 @@ impl Tree {
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,
-            closer: setup.closer,
+            closers: setup.closers,
         })
     }
 
