@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::FS_TYPE;
+use super::closers::CLOSERS;
 use super::offline::comm;
 use super::run_root;
 use super::server::Connection;
@@ -23,7 +24,7 @@ use crate::model::record::{Change, Moment};
 use crate::model::runtime::Setting;
 use crate::store::Store;
 use crate::sys;
-use crate::tree::{Closers, Setup, Tree};
+use crate::tree::{Setup, Tree};
 
 /// The clock and the dice.
 pub(super) const WORLD: World = World { now, random };
@@ -118,7 +119,7 @@ impl Backend {
             store_path: self.store,
             shared_with_group: self.shared_with_group,
             comm,
-            closers: Closers { is_killed: sys::process::is_killed, stays_open: sys::process::stays_open },
+            closers: CLOSERS,
         };
         let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
         let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };

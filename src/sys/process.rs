@@ -34,15 +34,33 @@ impl AsFd for PidFd {
     }
 }
 
-/// Whether a thread is on its way out because a signal ends its process. One that is not there is not.
-///
-/// This may be asked of a thread that waits for us. In execve(2) it holds locks by then that a reader
-/// of `stat` waits for (exec_update_lock); it has an address space, though, and `statm`, which takes no
-/// lock that sleeps, says so. A thread that ends has given its up before it closes its files (do_exit).
+/// What memory a thread has, which `statm` tells without a lock that sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Memory {
+    /// None any more: it has given it up, before it closes its files (do_exit).
+    Gone,
+    /// One without a program: in execve(2), before the new one is loaded. It closes files by then, and
+    /// holds exec_update_lock, for which readers of most that /proc has of it wait.
+    Empty,
+    /// A program, or it cannot be told.
+    Program,
+}
+
+fn memory(thread: u32) -> Memory {
+    let sizes = fs::read_to_string(format!("/proc/{thread}/statm")).unwrap_or_default();
+    let mut pages = sizes.split_whitespace();
+    match (pages.next(), pages.nth(2)) {
+        (Some("0"), _) => Memory::Gone,
+        (_, Some("0")) => Memory::Empty,
+        _ => Memory::Program,
+    }
+}
+
+/// Whether a thread is on its way out because a signal ends its process; one that is not there is not.
+/// It is not waited for, even where it waits for us.
 pub fn is_killed(thread: u32) -> bool {
-    match fs::read(format!("/proc/{thread}/statm")) {
-        Ok(sizes) if sizes.starts_with(b"0 ") => {}
-        _ => return false,
+    if memory(thread) != Memory::Gone {
+        return false;
     }
     let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
     says_killed(&String::from_utf8_lossy(&stat))
@@ -62,10 +80,14 @@ fn says_killed(stat: &str) -> bool {
     flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 && (status & 0x7f != 0 || status == 0 && threads == 1)
 }
 
-/// Whether a file with this inode number stays open where it was opened: the closing thread is not of the process of the `opener`, or that has another descriptor of
-/// it. An opener that is 0 or gone is taken to be the closer's. Neither the closer, which may wait for
-/// us, nor the file's filesystem is waited for.
+/// Whether a file with this inode number stays open where it was opened: the closing thread is not of
+/// the process of the `opener`, or that has another descriptor of it, or it cannot be told. An opener
+/// that is 0 or gone is taken to be the closer's. The file's filesystem is not waited for; the opener
+/// and the closer may be, in the middle of an execve(2).
 pub fn stays_open(closer: u32, opener: u32, inode: u64) -> bool {
+    if memory(closer) == Memory::Empty {
+        return true;
+    }
     let lives = opener != 0 && Path::new(&format!("/proc/{opener}")).exists();
     if lives && opener != closer && !Path::new(&format!("/proc/{opener}/task/{closer}")).exists() {
         return true;
@@ -226,6 +248,19 @@ mod tests {
         assert!(!stays_open(me, me, u64::MAX));
         assert!(stays_open(me, 1, u64::MAX), "another process opened it");
         assert!(!is_killed(me) && !is_killed(0));
+        assert_eq!(memory(me), Memory::Program);
+    }
+
+    #[test]
+    fn one_that_has_ended_has_no_memory() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let child_ends = || Stat::read(child.id()).is_ok_and(|stat| stat.state == 'Z');
+        while !child_ends() {
+            std::thread::yield_now();
+        }
+        assert_eq!(memory(child.id()), Memory::Gone);
+        assert!(!is_killed(child.id()));
+        child.wait().unwrap();
     }
 
     #[test]
