@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::FS_TYPE;
-use super::offline::{closer, comm};
+use super::closers::CLOSERS;
+use super::offline::comm;
 use super::run_root;
 use super::server::Connection;
 use super::settings::Settings;
@@ -123,7 +124,7 @@ impl Backend {
             store_path: self.store,
             shared_with_group: self.shared_with_group,
             comm,
-            closer,
+            closers: CLOSERS,
         };
         let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
         let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };

@@ -15,7 +15,6 @@ use crate::model::record::Answer;
 use crate::store::{self, OpenError, Store};
 use crate::sys;
 use crate::sys::mountinfo::{self, Mount};
-use crate::tree::Closer;
 
 /// Why a store could not be made, checked, collected or wiped.
 #[derive(Debug)]
@@ -161,16 +160,6 @@ fn collect(dir: &Path, engine: &Engine) -> Result<Vec<String>, OfflineError> {
 fn collected(dir: &Path, engine: &Engine, dirs: &Arc<Dirs>, throw: bool) -> Result<Vec<String>, OfflineError> {
     let garbage = engine.garbage(dirs, throw).map_err(|error| OfflineError::Read(dir.to_owned(), error))?;
     Ok(garbage.iter().map(ToString::to_string).collect())
-}
-
-/// How a thread closes a descriptor of a file with this inode number.
-pub(super) fn closer(thread: u32, inode: u64) -> Closer {
-    match sys::process::ending(thread) {
-        sys::process::Ending::Killed => Closer::Killed,
-        sys::process::Ending::Exits => Closer::Partial,
-        sys::process::Ending::No if sys::process::has_open(thread, inode) => Closer::Partial,
-        sys::process::Ending::No => Closer::Whole,
-    }
 }
 
 /// The name of a process, "" when it is gone.

@@ -122,7 +122,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// An item is to go to another directory.
-    OtherFolder,
+    OtherDirectory,
     /// The container has items.
     HasItems {
         /// The container's name.
@@ -324,9 +324,9 @@ impl fmt::Display for Refusal {
             Refusal::KeyTaken { key } => write!(f, "{key:?} is there already"),
             Refusal::NoKey { key } => write!(f, "no such file: {key:?}"),
             Refusal::LongKey { limit } => write!(f, "a file's name has {limit} bytes at most"),
-            Refusal::OtherFolder => f.write_str("a file is not renamed to another directory, but copied there"),
+            Refusal::OtherDirectory => f.write_str("a file is not renamed to another directory, but copied there"),
             Refusal::HasItems { name } => {
-                write!(f, "container {name} has files in data/ or artifacts/; rmdir its directory by its ID")
+                write!(f, "container {name} has files in data/; rmdir its directory by its ID")
             }
             Refusal::NoName => f.write_str("a container has one name at least"),
             Refusal::BadMap { line, rule } => write!(f, "bad ID map {line:?}: {rule}"),

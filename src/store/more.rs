@@ -5,7 +5,7 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::{Query, Update};
-use super::tables::{EXITED, FLAGS, FOLDERS, INFRA, ITEMS, MORE, OBJECTS};
+use super::tables::{DATA, EXITED, FLAGS, INFRA, ITEMS, MORE, OBJECTS};
 use crate::model::id::Id;
 use crate::model::record::{Kind, More, Nanos, Row, Serial};
 
@@ -102,7 +102,7 @@ impl Update<'_> {
     /// Makes the tables of what few containers have, and of items.
     pub(super) fn create_more_tables(&self) -> Result<()> {
         self.table(ITEMS)?;
-        self.table(FOLDERS)?;
+        self.table(DATA)?;
         self.table(MORE)?;
         self.table(FLAGS)?;
         self.table(INFRA)?;

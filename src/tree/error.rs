@@ -102,7 +102,7 @@ fn refused(refusal: &Refusal) -> Errno {
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::LongKey { .. } => Errno::ENAMETOOLONG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
-        Refusal::CrossesPod { .. } | Refusal::OtherFolder => Errno::EXDEV,
+        Refusal::CrossesPod { .. } | Refusal::OtherDirectory => Errno::EXDEV,
         Refusal::FixedKey { .. }
         | Refusal::FixedFlag { .. }
         | Refusal::PrefixNotExact { .. }

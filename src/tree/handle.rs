@@ -82,6 +82,11 @@ impl Handles {
         self.number() | ITEM_HANDLE
     }
 
+    /// Whether a server before this one gave a handle its number.
+    pub(super) fn is_older(&self, fh: u64) -> bool {
+        fh >> COUNTER_BITS != self.generation
+    }
+
     /// Opens a file.
     pub(super) fn open(&self) -> u64 {
         let fh = self.number();

@@ -206,8 +206,8 @@ fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) ->
                 list_id(listing, view, Kind::Layer, child, ino(child, slot::CHILD))?;
             }
         }
-        (Dir::Folder(folder), _) => {
-            for (key, item) in view.items(object.serial, folder)? {
+        (Dir::Data, _) => {
+            for (key, item) in view.items(object.serial)? {
                 listing.add(ino(item, slot::SELF), FileKind::File, key);
             }
         }

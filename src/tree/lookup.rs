@@ -15,12 +15,12 @@ use crate::model::record::{Kind, Nanos, Serial};
 /// What an entry of `exited/` is called where it is refused.
 const EXIT_CODE: &str = "the exit code of a container that is gone";
 
-/// How long the kernel may take a name for the inode it got.
+/// How long the kernel may keep an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
     /// For ever: inode numbers that lose their meaning answer ESTALE.
     Forever,
-    /// For this one walk: what answers to a name or prefix changes with other names.
+    /// For this once: what answers to a name or prefix changes with other names.
     Once,
 }
 
@@ -104,8 +104,8 @@ impl Tree {
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
             (Dir::Flags, Some(ctr)) => flag(&view, ctr.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
-            (Dir::Folder(folder), Some(owner)) => {
-                let place = ItemPlace { kind: owner.kind, owner: owner.serial, folder };
+            (Dir::Data, Some(owner)) => {
+                let place = ItemPlace { kind: owner.kind, owner: owner.serial };
                 view.item(place, name)?.map(|item| (ino(item, slot::SELF), Lifetime::Forever))
             }
             (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
@@ -116,22 +116,31 @@ impl Tree {
         Ok(Some(Entered { attr, lifetime }))
     }
 
-    /// An inode's attributes.
+    /// An inode's attributes, and how long they hold. A handle has the size of what it reads: that is
+    /// where lseek(2) finds the end.
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it means nothing any more.
-    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<Attr> {
+    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<(Attr, Lifetime)> {
         if let Some(attr) = self.pinned.attr(number) {
-            return Ok(attr);
+            return Ok((attr, Lifetime::Forever));
         }
         let asked = self.engine.view().and_then(|view| match self.node(&view, number) {
             // An item may be open and taken away.
             Ok(Node::Item(_)) | Err(Error::Refused(Refusal::Gone)) => self.item_getattr(number, fh),
-            node => self.attr(&view, number, &node?),
+            node => Ok((self.attr(&view, number, &node?)?, Lifetime::Forever)),
         });
-        match asked {
-            Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
-            asked => asked,
+        match (asked, fh) {
+            (Ok((attr, _)), Some(fh)) if !attr.exact => {
+                let size = self.read_size(Opened { ino: number, fh })?;
+                Ok((Attr { size, ..attr }, Lifetime::Once))
+            }
+            (Ok((attr, lifetime)), None) if attr.exact => Ok((attr, lifetime)),
+            (Ok((attr, _)), _) => Ok((attr, Lifetime::Once)),
+            (Err(error @ Error::Store(_)), _) => {
+                self.pinned.attr_above(number).map(|attr| (attr, Lifetime::Forever)).ok_or(error)
+            }
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -189,7 +198,7 @@ impl Tree {
     pub fn open(&self, caller: Caller, number: Ino, write: bool) -> Result<Opened> {
         let view = self.engine.view()?;
         match self.node(&view, number)? {
-            Node::Item(item) => self.open_item(&view, number, &item, caller),
+            Node::Item(_) => Ok(self.open_item(caller, number, write)?.0),
             Node::Entry(entry, _) if write && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
@@ -268,7 +277,7 @@ impl Tree {
             Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
-            Ok(Node::Item(item)) => format!("{}/{}/{}", object(item.kind, item.owner), item.folder.name(), item.key),
+            Ok(Node::Item(item)) => format!("{}/data/{}", object(item.kind, item.owner), item.key),
             Ok(Node::Flag { ctr, name, .. }) => format!("{}/flags/{name}", object(Kind::Ctr, ctr)),
             Ok(Node::Exited { id, .. }) => format!("exited/{id}"),
             Err(_) => "?".to_owned(),

@@ -21,7 +21,7 @@ mod write;
 use std::path::PathBuf;
 
 use self::handle::Handles;
-use self::items::{OpenItems, folder_of};
+use self::items::{OpenItems, data_of};
 use self::keep::Keep;
 use self::list::MadeList;
 use self::node::Node;
@@ -35,7 +35,7 @@ use crate::model::record::{Answer, Kind, List};
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
-pub use self::items::{Closer, Creating, Work};
+pub use self::items::{Closers, Creating, Work};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
@@ -67,7 +67,7 @@ pub struct Tree {
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
-    closer: fn(u32, Ino) -> Closer,
+    closers: Closers,
 }
 
 /// What a tree is made with.
@@ -82,8 +82,8 @@ pub struct Setup {
     pub shared_with_group: bool,
     /// The name of a process.
     pub comm: fn(u32) -> String,
-    /// How a thread closes a descriptor of a file with this inode number.
-    pub closer: fn(u32, Ino) -> Closer,
+    /// What is known of those who close items.
+    pub closers: Closers,
 }
 
 impl Tree {
@@ -109,7 +109,7 @@ impl Tree {
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,
-            closer: setup.closer,
+            closers: setup.closers,
         })
     }
 
@@ -184,7 +184,7 @@ impl Tree {
             let done = self.engine.clear_flag(origin, ctr, name.to_owned())?;
             return Ok(Outcome { value: (), changes: done.changes });
         }
-        if let Some(place) = folder_of(&node) {
+        if let Some(place) = data_of(&node) {
             return Ok(Outcome {
                 value: (),
                 changes: self.engine.remove_item(origin, place, name.to_owned())?.changes,
@@ -257,14 +257,14 @@ impl Tree {
             }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
         }
-        let places = (folder_of(&self.node(&view, from.0)?), folder_of(&self.node(&view, to.0)?));
+        let places = (data_of(&self.node(&view, from.0)?), data_of(&self.node(&view, to.0)?));
         match places {
             (Some(place), Some(_)) if from.0 == to.0 => {
                 let done = self.engine.rename_item(origin, place, from.1.to_owned(), to.1.to_owned(), swap)?;
                 return Ok(Outcome { value: (), changes: done.changes });
             }
             (None, None) => {}
-            _ => return Err(Refusal::OtherFolder.into()),
+            _ => return Err(Refusal::OtherDirectory.into()),
         }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");

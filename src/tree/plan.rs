@@ -7,7 +7,7 @@
 use super::node::FileKind;
 use crate::engine::{IdMap, OwnDir, Part};
 use crate::model::field::Field;
-use crate::model::record::{Change, Doc, Folder, Kind, List};
+use crate::model::record::{Change, Doc, Kind, List};
 use crate::model::runtime::Setting;
 
 /// A kind of directory.
@@ -48,7 +48,7 @@ pub(super) enum Dir {
     /// The layers upon a layer.
     Children,
     /// The caller's own files.
-    Folder(Folder),
+    Data,
     /// A container's flags.
     Flags,
     /// Where a part of a container is mounted.
@@ -181,8 +181,8 @@ pub(super) enum Source {
     Users,
     /// The layers upon a layer.
     Children,
-    /// What is in a folder.
-    Folder(Folder),
+    /// What is in `data/`.
+    Data,
     /// A container's own text.
     Metadata,
     /// A container's flags.
@@ -286,8 +286,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 38, "flags", Shape::Dir(Dir::Flags), Access::Dir, Source::Flags),
     entry(CTR, 39, "uidmap", Shape::IdMap(IdMap::Users), Access::Plain, Source::Maps),
     entry(CTR, 40, "gidmap", Shape::IdMap(IdMap::Groups), Access::Plain, Source::Maps),
-    entry(CTR, 41, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
-    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
+    entry(CTR, 41, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Data),
     entry(CTR, 43, "work", Shape::OwnDir(OwnDir::Work), Access::Link, Source::Made),
     entry(CTR, 44, "run", Shape::OwnDir(OwnDir::Run), Access::Link, Source::Made),
 
@@ -305,8 +305,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(IMAGE, 19, "size", Shape::Size, Access::Shown, Source::Made),
     entry(IMAGE, 20, "layers", Shape::Dir(Dir::Layers), Access::Dir, Source::Made),
     entry(IMAGE, 21, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
-    entry(IMAGE, 22, "data", Shape::Dir(Dir::Folder(Folder::Data)), Access::Dir, Source::Folder(Folder::Data)),
-    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Folder(Folder::Data)),
+    entry(IMAGE, 22, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Data),
 
     entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
     entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
@@ -354,7 +354,7 @@ impl Entry {
             Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
-            Change::Items(kind, _, folder) => of(kind) && self.source == Source::Folder(folder),
+            Change::Items(kind, _) => of(kind) && self.source == Source::Data,
             Change::More(_) => {
                 let few_have = matches!(self.source, Source::Names | Source::Metadata | Source::Flags | Source::Maps);
                 of(Kind::Ctr) && few_have

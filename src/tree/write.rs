@@ -10,7 +10,7 @@ use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
 use super::texts::Written;
-use super::{Caller, Closer, Outcome, Place, Result, Tree};
+use super::{Caller, Outcome, Place, Result, Tree};
 use crate::engine::{Edit, Error, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
@@ -297,7 +297,7 @@ impl Tree {
     /// As [`Tree::write`]; [`Refusal::Incomplete`].
     pub fn flush(&self, origin: Origin, caller: Caller, opened: Opened) -> Result<Outcome<()>> {
         if is_item(opened.fh) {
-            return self.close_item(origin, opened, (self.closer)(caller.pid, opened.ino));
+            return self.close_item(origin, opened, caller.pid);
         }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
@@ -326,7 +326,7 @@ impl Tree {
     /// What the store or the filesystem says.
     pub fn fsync(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
         match is_item(opened.fh) {
-            true => self.close_item(origin, opened, Closer::Whole),
+            true => self.sync_item(origin, opened),
             // What was answered is on disk.
             false => Ok(Outcome { value: (), changes: vec![] }),
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ctrfs::engine::{Boot, Engine, Origin, World};
 use ctrfs::model::record::Moment;
-use ctrfs::store::{self, Extras, Query, Store};
-use ctrfs::tree::{Attr, Caller, Closer, Entered, Lifetime, Opened, ROOT, Setup, Tree, errno};
+use ctrfs::store::{self, Extras, Store};
+use ctrfs::tree::{Attr, Caller, Closers, Entered, Lifetime, Opened, ROOT, Setup, Tree, errno};
 
 use crate::support::Scratch;
 
@@ -42,7 +42,7 @@ fn open(scratch: &Scratch, boot: &str) -> Tree {
         store_path: dir,
         shared_with_group: false,
         comm: |_| String::new(),
-        closer: |_, _| Closer::Whole,
+        closers: Closers { is_killed: |_| false, stays_open: |_, _, _| false },
     };
     Tree::new(engine, setup).unwrap()
 }

@@ -333,11 +333,11 @@ fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
     let mut keyed = HashMap::new();
     for entry in state.table(ITEMS)?.iter()? {
         let (key, serial) = entry?;
-        let ((owner, folder, key), serial) = (key.value(), serial.value());
+        let ((owner, key), serial) = (key.value(), serial.value());
         let holds = match rows.get(&serial) {
             Some(Some(Row::Item(item))) => {
                 let lives = state.id_of(item.kind, owner)?.is_some();
-                lives && (item.owner, item.folder as u8, item.key.as_str()) == (owner, folder, key)
+                lives && (item.owner, item.key.as_str()) == (owner, key)
             }
             Some(None) => true, // named above
             _ => false,
@@ -351,7 +351,7 @@ fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
         if let Some(Row::Item(item)) = row
             && !keyed.contains_key(serial)
         {
-            found.push(format!("rows {serial}: no folder has the item {:?}", item.key));
+            found.push(format!("rows {serial}: its object has no item {:?}", item.key));
         }
     }
     Ok(())
