@@ -199,7 +199,8 @@ fn wipe_succeeds_although_servers_die() {
         let output = running.wait_with_output().unwrap();
         assert!(output.status.success(), "round {round}: {}", text(&output));
         let mut told: Vec<String> = text(&output).lines().map(str::to_owned).collect();
-        (ids.sort(), told.sort());
+        ids.sort();
+        told.sort();
         assert_eq!(told, ids, "round {round}");
         assert_eq!(names_in(&tree.path("id")), [""; 0]);
         for (n, id) in ctrs.iter().enumerate() {
