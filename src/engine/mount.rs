@@ -218,7 +218,7 @@ impl Engine {
             let is_live = head.is_some_and(|head| head.status.is_live());
             match if is_live { None } else { Some(outside.mounts.take(id)) } {
                 Some(Ok(taken)) => {
-                    end_later(taken);
+                    outside.mounts.end(id, taken);
                     outside.files.remove(id).unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
                 }
                 Some(Err(error)) => {
@@ -281,7 +281,9 @@ impl Engine {
         if !outside.mounts.is_mounted(id, Part::Rootfs) {
             // The view of a primary that somebody took away has the upper directory in use.
             if head.mounted && !head.status.is_live() {
-                self.hide(outside, id).into_iter().next().map_or(Ok(()), Err)?;
+                let (taken, errors) = self.hide(outside, id);
+                outside.mounts.end(id, taken);
+                errors.into_iter().next().map_or(Ok(()), Err)?;
             }
             self.make_rootfs(outside, view, head, &config)?;
         }
@@ -327,11 +329,12 @@ impl Engine {
         let outside = self.outside()?;
         // Whoever holds it waits for no lock of a directory, so a removal may wait for it.
         let _one = self.taking.lock();
-        let mut errors = self.hide(outside, id);
+        let (mut taken, mut errors) = self.hide(outside, id);
         match outside.mounts.take(id) {
-            Ok(taken) => end_later(taken),
+            Ok(primaries) => taken.add(primaries),
             Err(error) => errors.push(error),
         }
+        outside.mounts.end(id, taken);
         let files = outside.files.remove(id);
         match errors.len() {
             0 => files.map_err(Error::outside),
@@ -340,18 +343,22 @@ impl Engine {
         }
     }
 
-    /// Takes views away. Returns what went wrong.
-    fn hide(&self, outside: &Outside, id: Id) -> Vec<MountError> {
-        let root = match outside.tree.root() {
-            Ok(root) => root,
-            // Without a tree there are no views.
-            Err(error) => {
-                log::debug!("no view of {id} is taken away: {error}");
-                return vec![];
+    /// Takes views away. Returns what went wrong, too.
+    fn hide(&self, outside: &Outside, id: Id) -> (Taken, Vec<MountError>) {
+        let (mut taken, mut errors) = (Taken::default(), Vec::new());
+        match outside.tree.root() {
+            Ok(root) => {
+                for part in [Part::Shm, Part::Rootfs] {
+                    match outside.mounts.hide(root.as_fd(), &place(id, part)) {
+                        Ok(views) => taken.add(views),
+                        Err(error) => errors.push(error),
+                    }
+                }
             }
-        };
-        let hide = |part| outside.mounts.hide(root.as_fd(), &place(id, part)).map(end_later).err();
-        [Part::Shm, Part::Rootfs].into_iter().filter_map(hide).collect()
+            // Without a tree there are no views.
+            Err(error) => log::debug!("no view of {id} is taken away: {error}"),
+        }
+        (taken, errors)
     }
 }
 
@@ -366,11 +373,12 @@ fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Val
         volatile: is_set(config, "volatile").then_some(Volatile { boot_id: &boot_id, trash: &trash }),
         label: text(config, "MountLabel"),
     };
+    outside.mounts.wait_for_end(id, LAST_SYNC);
     Ok(mounted_once_free(|| outside.mounts.rootfs(id, &source))?)
 }
 
-/// Mounts once the last overlay on the same upper directory has ended: it ends by itself soon after it
-/// was unmounted, or after the last process of its container.
+/// Mounts once nobody else has the last overlay on the same upper directory: it ends by itself soon after
+/// the last process of its container, or with the server that unmounted it.
 fn mounted_once_free(
     mut mount: impl FnMut() -> std::result::Result<(), MountError>,
 ) -> std::result::Result<(), MountError> {
@@ -388,13 +396,6 @@ fn mounted_once_free(
 /// Where the tree has the directory for a view.
 fn place(id: Id, part: Part) -> PathBuf {
     Path::new(Kind::Ctr.dir()).join(id.to_string()).join(part.name())
-}
-
-/// The last end of an overlay writes its filesystem to the disk; nobody waits for that.
-fn end_later(taken: Taken) {
-    if !taken.is_empty() {
-        thread::spawn(move || drop(taken));
-    }
 }
 
 fn shm(config: &Map<String, Value>) -> Result<Shm> {

@@ -13,6 +13,7 @@
 
 mod error;
 mod overlay;
+mod reaper;
 mod shm;
 mod undo;
 mod upper;
@@ -23,6 +24,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::model::id::Id;
 use crate::sys::host;
@@ -33,6 +35,7 @@ pub use overlay::{Tier, lowers_view};
 pub use shm::Shm;
 
 use overlay::Overlay;
+use reaper::Reaper;
 use undo::Undo;
 use upper::Upper;
 
@@ -96,9 +99,9 @@ pub struct Volatile<'a> {
     pub trash: &'a Path,
 }
 
-/// What [`Mounts::take`] has taken out of the tree. Dropping it ends the mounts: that may last, for
-/// the end of an overlay that is not volatile writes its whole filesystem to the disk.
-#[derive(Debug)]
+/// What [`Mounts::take`] and [`Mounts::hide`] have taken out of the tree. Dropping it ends the mounts:
+/// that may last, for the end of an overlay that is not volatile writes its whole filesystem to the disk.
+#[derive(Debug, Default)]
 pub struct Taken {
     mounts: Vec<OwnedFd>,
 }
@@ -110,12 +113,13 @@ pub struct Mounts {
     tier: Tier,
     /// This user may not write `trusted.overlay.*`.
     userxattr: bool,
+    reaper: Reaper,
 }
 
 impl Taken {
-    /// Whether there was nothing to take.
-    pub fn is_empty(&self) -> bool {
-        self.mounts.is_empty()
+    /// Adds what else was taken.
+    pub fn add(&mut self, other: Taken) {
+        self.mounts.extend(other.mounts);
     }
 }
 
@@ -123,7 +127,7 @@ impl Mounts {
     /// Makes RUNROOT/p, and finds out what this kernel can do.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be made, or there can be no more threads.
     pub fn open(run_root: &Path) -> Result<Mounts, MountError> {
         Mounts::with_tier(run_root, Tier::probe())
     }
@@ -131,13 +135,14 @@ impl Mounts {
     /// The same, where what the kernel can do is known.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// As [`Mounts::open`].
     pub fn with_tier(run_root: &Path, tier: Tier) -> Result<Mounts, MountError> {
         let primaries = run_root.join("p");
         let mut undo = Undo::default();
         undo.directory(&primaries, WAY)?;
         undo.keep();
-        Ok(Mounts { primaries, tier, userxattr: !host::is_host_root() })
+        let reaper = Reaper::start().map_err(MountError::step("start", "the thread that ends mounts"))?;
+        Ok(Mounts { primaries, tier, userxattr: !host::is_host_root(), reaper })
     }
 
     /// Whether overlays here call their own attributes `user.overlay.*`.
@@ -190,7 +195,7 @@ impl Mounts {
                 };
                 overlay.check()?;
                 let directories = Upper { upper, work };
-                directories.check_unused(self.tier, &overlay, &self.primaries.join("trial"))?;
+                directories.check_unused(self.tier, &overlay, &self.primaries)?;
                 directories.guard(volatile, &mut undo)?;
                 directories.make(&lowers[0], &mut undo)?;
                 overlay.mount(self.tier)?
@@ -264,6 +269,19 @@ impl Mounts {
         }
         // Refused with EBUSY should something be mounted after all.
         remove_directory(&path)
+    }
+
+    /// Ends what was taken of a key, on a thread of its own: nobody waits for that but
+    /// [`Mounts::wait_for_end`]; only when very much is ending, this does.
+    pub fn end(&self, key: Id, taken: Taken) {
+        if !taken.mounts.is_empty() {
+            self.reaper.end(key, taken.mounts);
+        }
+    }
+
+    /// Waits for what [`Mounts::end`] began for a key, not longer than `limit`.
+    pub fn wait_for_end(&self, key: Id, limit: Duration) {
+        self.reaper.wait(key, limit);
     }
 
     /// Shows a primary at `at` below `root`, as a view with nosuid and nodev; nothing to do if it
