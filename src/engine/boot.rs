@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
-use super::{Engine, Error, Outside, Result, World};
+use super::{Committer, Engine, Error, Outside, Result, World};
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
@@ -86,6 +86,7 @@ impl Engine {
             outside: None,
             busy: Mutex::default(),
             taking: Mutex::default(),
+            committer: None,
         }
     }
 
@@ -136,6 +137,9 @@ impl Engine {
     /// What the store says.
     pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
+        if outside.is_some() {
+            self.committer = Some(Committer::start().map_err(Error::outside)?);
+        }
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
         self.store.update(move |update| {

@@ -9,6 +9,7 @@ mod bundle;
 mod create;
 mod find;
 mod images;
+mod meanwhile;
 mod mount;
 mod remove;
 mod rename;
@@ -34,6 +35,8 @@ use crate::store::{Done, Query, Store, Update};
 
 pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
+
+use self::meanwhile::Committer;
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::find::Found;
@@ -71,11 +74,21 @@ pub enum Error {
     Mount(Arc<MountError>),
     /// A file beside the store could not be used.
     Outside(Arc<io::Error>),
+    /// What was committed had to be taken back: these changed twice.
+    TakenBack(Box<Error>, Vec<Change>),
 }
 
 impl Error {
     fn outside(error: io::Error) -> Error {
         Error::Outside(Arc::new(error))
+    }
+
+    /// What changed for all that.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Error::TakenBack(_, changes) => changes,
+            _ => &[],
+        }
     }
 }
 
@@ -86,6 +99,7 @@ impl fmt::Display for Error {
             Error::Store(error) => error.fmt(f),
             Error::Mount(error) => error.fmt(f),
             Error::Outside(error) => error.fmt(f),
+            Error::TakenBack(error, _) => error.fmt(f),
         }
     }
 }
@@ -133,6 +147,7 @@ pub struct Engine {
     busy: Mutex<HashSet<Serial>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
+    committer: Option<Committer>,
 }
 
 impl Engine {
@@ -200,17 +215,28 @@ impl Engine {
         origin: Origin,
         change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
     ) -> Result<Done> {
-        if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+        match self.answered(origin)? {
+            Some(done) => Ok(done),
+            None => self.step(origin, change)(),
         }
-        let (world, connection) = (self.world, self.connection);
-        self.store.update(move |update| {
-            let (answer, changes) = change(update, &world)?;
-            let done = Done { answer, changes };
-            if !done.changes.is_empty() {
-                update.keep_answer(connection, origin.unique, &done)?;
-            }
-            Ok(done)
-        })
+    }
+
+    /// The transaction of [`Engine::apply`], for whichever thread is to run it.
+    fn step(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> impl FnOnce() -> Result<Done> + Send + 'static {
+        let (store, world, connection) = (Arc::clone(&self.store), self.world, self.connection);
+        move || {
+            store.update(move |update| {
+                let (answer, changes) = change(update, &world)?;
+                let done = Done { answer, changes };
+                if !done.changes.is_empty() {
+                    update.keep_answer(connection, origin.unique, &done)?;
+                }
+                Ok(done)
+            })
+        }
     }
 }

@@ -63,6 +63,13 @@ pub struct Shown {
     pub shm: bool,
 }
 
+/// What a container is to have when it is mounted.
+struct Wanted {
+    config: Map<String, Value>,
+    shm: Option<Shm>,
+    files: Vec<(&'static str, String)>,
+}
+
 /// What stays mounted when a server ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kept {
@@ -119,17 +126,16 @@ impl Engine {
     /// [`Refusal::NoRootfs`], [`Refusal::Busy`], and what the kernel says; nothing is mounted then.
     pub fn mount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
         if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+            return self.finish(origin, ctr, done);
         }
         let _busy = self.occupy(ctr)?;
-        let outside = self.outside()?;
         let view = self.view()?;
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
-        let fresh = !outside.mounts.is_mounted(head.id(), Part::Rootfs);
-        let at = outside.mounts.path(head.id(), Part::Rootfs).to_string_lossy().into_owned();
-        let done = self
-            .make_mounts(&view, ctr, &head)
-            .and_then(|()| self.apply(origin, move |update, world| record(update, world, ctr, Some(&at))));
+        let fresh = !self.is_mounted(head.id(), Part::Rootfs);
+        let done = wanted(&view, ctr, &head).and_then(|wanted| {
+            self.make_rootfs(&view, &head, &wanted)?;
+            self.recorded(origin, ctr, &head, true, || self.make_rest(head.id(), &wanted))
+        });
         if done.is_err() && fresh {
             self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
         }
@@ -143,7 +149,7 @@ impl Engine {
     /// [`Refusal::Live`], [`Refusal::Busy`], and all that the kernel says.
     pub fn unmount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
         if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+            return self.finish(origin, ctr, done);
         }
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
@@ -152,8 +158,49 @@ impl Engine {
             container::may_remove(&head)?;
             unmount_extra(&view.config(ctr)?);
         }
-        self.take_mounts(head.id())?;
-        self.apply(origin, move |update, world| record(update, world, ctr, None))
+        self.recorded(origin, ctr, &head, false, || self.take_mounts(head.id()))
+    }
+
+    /// Works while it is recorded that a container is mounted, or that it is not. Should the work fail,
+    /// the record is again what `head` has.
+    fn recorded(
+        &self,
+        origin: Origin,
+        ctr: Serial,
+        head: &CtrHead,
+        mounted: bool,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<Done> {
+        let outside = self.outside()?;
+        let says = |mounted| recording(outside, ctr, head.id(), mounted);
+        let commit = self.begin(origin, says(mounted));
+        match (work(), commit.wait()) {
+            (Ok(()), recorded) => recorded,
+            (Err(error), Ok(done)) => Err(self.take_back(origin, done, error, says(head.mounted))),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// Does the rest of what a server had recorded before it died: most often that was done when this
+    /// one began.
+    fn finish(&self, origin: Origin, ctr: Serial, done: Done) -> Result<Done> {
+        // Whoever works on it came later.
+        let Ok(_busy) = self.occupy(ctr) else { return Ok(done) };
+        let view = self.view()?;
+        let Ok(head) = view.snapshot().ctr(ctr) else { return Ok(done) };
+        let finished = match head.mounted {
+            _ if head.status.is_live() => Ok(()),
+            true => self.make_mounts(&view, ctr, &head),
+            false if self.has_mounts(head.id()) => self.take_mounts(head.id()),
+            false => Ok(()),
+        };
+        match finished {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                let before = recording(self.outside()?, ctr, head.id(), !head.mounted);
+                Err(self.take_back(origin, done, error, before))
+            }
+        }
     }
 
     /// Takes away what is mounted of a container that was removed; `before` still has it.
@@ -276,30 +323,25 @@ impl Engine {
     }
 
     fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
-        let outside = self.outside()?;
-        let (id, config) = (head.id(), view.config(ctr)?);
-        if !outside.mounts.is_mounted(id, Part::Rootfs) {
-            // The view of a primary that somebody took away has the upper directory in use.
-            if head.mounted && !head.status.is_live() {
-                let (taken, errors) = self.hide(outside, id);
-                outside.mounts.end(id, taken);
-                errors.into_iter().next().map_or(Ok(()), Err)?;
-            }
-            self.make_rootfs(outside, view, head, &config)?;
-        }
-        if head.shm {
-            outside.mounts.shm(id, &shm(&config)?)?;
-        }
-        make_files(outside, id, &config)?;
-        let root = outside.tree.root().map_err(Error::outside)?;
-        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || head.shm) {
-            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
-        }
-        Ok(())
+        let wanted = wanted(view, ctr, head)?;
+        self.make_rootfs(view, head, &wanted)?;
+        self.make_rest(head.id(), &wanted)
     }
 
-    fn make_rootfs(&self, outside: &Outside, view: &View, head: &CtrHead, config: &Map<String, Value>) -> Result<()> {
+    fn make_rootfs(&self, view: &View, head: &CtrHead, wanted: &Wanted) -> Result<()> {
+        let outside = self.outside()?;
+        let id = head.id();
+        if outside.mounts.is_mounted(id, Part::Rootfs) {
+            return Ok(());
+        }
+        // The view of a primary that somebody took away has the upper directory in use.
+        if head.mounted && !head.status.is_live() {
+            let (taken, errors) = self.hide(outside, id);
+            outside.mounts.end(id, taken);
+            errors.into_iter().next().map_or(Ok(()), Err)?;
+        }
         let none = |why: &str| Refusal::NoRootfs { name: head.name.clone(), why: why.to_owned() };
+        let config = &wanted.config;
         match head.rootfs {
             Rootfs::None if text(config, container::IMAGE_ID).is_some() => {
                 Err(none("the image that its config names is not in the store").into())
@@ -314,14 +356,30 @@ impl Engine {
                     return Err(none("its directory lies in this very tree").into());
                 }
                 if !is_set(config, "rootfs_overlay") {
-                    return Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?);
+                    return Ok(outside.mounts.rootfs(id, &Source::Plain(directory.as_fd()))?);
                 }
-                make_overlay(outside, view, head.id(), config, &[proc_fd(directory.as_fd())])
+                make_overlay(outside, view, id, config, &[proc_fd(directory.as_fd())])
             }
             Rootfs::Image { image, .. } => {
-                make_overlay(outside, view, head.id(), config, &layer_paths(view.snapshot(), outside, image)?)
+                make_overlay(outside, view, id, config, &layer_paths(view.snapshot(), outside, image)?)
             }
         }
+    }
+
+    /// Makes shared memory, small files and views.
+    fn make_rest(&self, id: Id, wanted: &Wanted) -> Result<()> {
+        let outside = self.outside()?;
+        if let Some(shm) = &wanted.shm {
+            outside.mounts.shm(id, shm)?;
+        }
+        for (name, content) in &wanted.files {
+            outside.files.write(id, name, content).map_err(Error::outside)?;
+        }
+        let root = outside.tree.root().map_err(Error::outside)?;
+        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || wanted.shm.is_some()) {
+            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
+        }
+        Ok(())
     }
 
     /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
@@ -404,8 +462,17 @@ fn shm(config: &Map<String, Value>) -> Result<Shm> {
     Ok(Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) })
 }
 
-/// Writes resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of its rules).
-fn make_files(outside: &Outside, id: Id, config: &Map<String, Value>) -> Result<()> {
+/// Looks at what a container is to have; what is wrong with its config shows here, before anything is made.
+fn wanted(view: &View, ctr: Serial, head: &CtrHead) -> Result<Wanted> {
+    let config = view.config(ctr)?;
+    let shm = head.shm.then(|| shm(&config)).transpose()?;
+    let files = files(&config)?;
+    Ok(Wanted { config, shm, files })
+}
+
+/// The names and contents of resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of
+/// its rules).
+fn files(config: &Map<String, Value>) -> Result<Vec<(&'static str, String)>> {
     let content = |file: hosts::File| -> Result<String> {
         Ok(match file {
             RESOLV_CONF => hosts::resolv_conf(&host_resolv_conf().map_err(Error::outside)?, config)?,
@@ -413,10 +480,8 @@ fn make_files(outside: &Outside, id: Id, config: &Map<String, Value>) -> Result<
             _ => hosts::hostname(config)?,
         })
     };
-    for file in [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config)) {
-        outside.files.write(id, file.name, &content(file)?).map_err(Error::outside)?;
-    }
-    Ok(())
+    let made = [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config));
+    made.map(|file| Ok((file.name, content(file)?))).collect()
 }
 
 /// Unmounts, lazily, what the runtime mounted at the paths that the config lists. What is not mounted
@@ -430,6 +495,17 @@ fn unmount_extra(config: &Map<String, Value>) {
             log::warn!("{shown}: {error}");
         }
     }
+}
+
+/// The change that records that a container is mounted, or that it is not.
+fn recording(
+    outside: &Outside,
+    ctr: Serial,
+    id: Id,
+    mounted: bool,
+) -> impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + use<> {
+    let at = mounted.then(|| outside.mounts.path(id, Part::Rootfs).to_string_lossy().into_owned());
+    move |update, world| record(update, world, ctr, at.as_deref())
 }
 
 /// Records where a container's rootfs is mounted, or that it is not.
