@@ -133,8 +133,11 @@ impl Engine {
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
         let fresh = !self.is_mounted(head.id(), Part::Rootfs);
         let done = wanted(&view, ctr, &head).and_then(|wanted| {
-            self.make_rootfs(&view, &head, &wanted)?;
-            self.recorded(origin, ctr, &head, true, || self.make_rest(head.id(), &wanted))
+            self.recorded(origin, ctr, &head, true, |record| {
+                self.make_rootfs(&view, &head, &wanted, record)?;
+                record();
+                self.make_rest(head.id(), &wanted)
+            })
         });
         if done.is_err() && fresh {
             self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
@@ -158,23 +161,30 @@ impl Engine {
             container::may_remove(&head)?;
             unmount_extra(&view.config(ctr)?);
         }
-        self.recorded(origin, ctr, &head, false, || self.take_mounts(head.id()))
+        self.recorded(origin, ctr, &head, false, |record| {
+            record();
+            self.take_mounts(head.id())
+        })
     }
 
-    /// Works while it is recorded that a container is mounted, or that it is not. Should the work fail,
-    /// the record is again what `head` has.
+    /// Works while it is recorded that a container is mounted, or that it is not: from when the work says
+    /// that nothing is left that a rule may refuse. Should it fail then, the record is again what `head` has.
     fn recorded(
         &self,
         origin: Origin,
         ctr: Serial,
         head: &CtrHead,
         mounted: bool,
-        work: impl FnOnce() -> Result<()>,
+        work: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
     ) -> Result<Done> {
         let outside = self.outside()?;
         let says = |mounted| recording(outside, ctr, head.id(), mounted);
-        let commit = self.begin(origin, says(mounted));
-        match (work(), commit.wait()) {
+        let mut commit = None;
+        let worked = work(&mut || {
+            commit.get_or_insert_with(|| self.begin(origin, says(mounted)));
+        });
+        let Some(commit) = commit else { return worked.and_then(|()| self.apply(origin, says(mounted))) };
+        match (worked, commit.wait()) {
             (Ok(()), recorded) => recorded,
             (Err(error), Ok(done)) => Err(self.take_back(origin, done, error, says(head.mounted))),
             (Err(error), Err(_)) => Err(error),
@@ -324,11 +334,11 @@ impl Engine {
 
     fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
         let wanted = wanted(view, ctr, head)?;
-        self.make_rootfs(view, head, &wanted)?;
+        self.make_rootfs(view, head, &wanted, &mut || {})?;
         self.make_rest(head.id(), &wanted)
     }
 
-    fn make_rootfs(&self, view: &View, head: &CtrHead, wanted: &Wanted) -> Result<()> {
+    fn make_rootfs(&self, view: &View, head: &CtrHead, wanted: &Wanted, checked: &mut dyn FnMut()) -> Result<()> {
         let outside = self.outside()?;
         let id = head.id();
         if outside.mounts.is_mounted(id, Part::Rootfs) {
@@ -356,12 +366,12 @@ impl Engine {
                     return Err(none("its directory lies in this very tree").into());
                 }
                 if !is_set(config, "rootfs_overlay") {
-                    return Ok(outside.mounts.rootfs(id, &Source::Plain(directory.as_fd()))?);
+                    return Ok(outside.mounts.rootfs_telling(id, &Source::Plain(directory.as_fd()), checked)?);
                 }
-                make_overlay(outside, view, id, config, &[proc_fd(directory.as_fd())])
+                make_overlay(outside, view, id, wanted, &[proc_fd(directory.as_fd())], checked)
             }
             Rootfs::Image { image, .. } => {
-                make_overlay(outside, view, id, config, &layer_paths(view.snapshot(), outside, image)?)
+                make_overlay(outside, view, id, wanted, &layer_paths(view.snapshot(), outside, image)?, checked)
             }
         }
     }
@@ -421,7 +431,15 @@ impl Engine {
 }
 
 /// Mounts an overlay of layers, topmost first, below what the container writes.
-fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Value>, lowers: &[PathBuf]) -> Result<()> {
+fn make_overlay(
+    outside: &Outside,
+    view: &View,
+    id: Id,
+    wanted: &Wanted,
+    lowers: &[PathBuf],
+    checked: &mut dyn FnMut(),
+) -> Result<()> {
+    let config = &wanted.config;
     let own = outside.dirs.make_upper(id).map_err(Error::outside)?;
     let (boot_id, trash) = (view.snapshot().boot_id()?, outside.dirs.trash());
     let source = Source::Overlay {
@@ -432,7 +450,7 @@ fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Val
         label: text(config, "MountLabel"),
     };
     outside.mounts.wait_for_end(id, LAST_SYNC);
-    Ok(mounted_once_free(|| outside.mounts.rootfs(id, &source))?)
+    Ok(mounted_once_free(|| outside.mounts.rootfs_telling(id, &source, checked))?)
 }
 
 /// Mounts once nobody else has the last overlay on the same upper directory: it ends by itself soon after

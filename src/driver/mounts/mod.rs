@@ -177,12 +177,23 @@ impl Mounts {
     /// # Errors
     /// What the kernel says, or what must not be mounted; nothing is left behind then.
     pub fn rootfs(&self, key: Id, spec: &Rootfs<'_>) -> Result<(), MountError> {
+        self.rootfs_telling(key, spec, &mut || {})
+    }
+
+    /// The same, and says so once only the kernel itself is left that may refuse.
+    ///
+    /// # Errors
+    /// As [`Mounts::rootfs`].
+    pub fn rootfs_telling(&self, key: Id, spec: &Rootfs<'_>, checked: &mut dyn FnMut()) -> Result<(), MountError> {
         if self.is_mounted(key, Part::Rootfs) {
             return Ok(());
         }
         let mut undo = Undo::default();
         let mount = match *spec {
-            Rootfs::Plain(directory) => clone_of(directory)?,
+            Rootfs::Plain(directory) => {
+                checked();
+                clone_of(directory)?
+            }
             Rootfs::Overlay { lowers, upper, work, volatile, label } => {
                 let overlay = Overlay {
                     lowers,
@@ -198,6 +209,7 @@ impl Mounts {
                 directories.check_unused(self.tier, &overlay, &self.primaries)?;
                 directories.guard(volatile, &mut undo)?;
                 directories.make(&lowers[0], &mut undo)?;
+                checked();
                 overlay.mount(self.tier)?
             }
         };
