@@ -477,7 +477,9 @@ fn place(id: Id, part: Part) -> PathBuf {
 fn shm(config: &Map<String, Value>) -> Result<Shm> {
     let size = config.get("shmSize").map_or(Some(0), Value::as_u64);
     let size = size.ok_or(Refusal::BadKey { key: "shmSize".to_owned(), rule: "a number of bytes above 0" })?;
-    Ok(Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) })
+    let shm = Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) };
+    shm.check()?;
+    Ok(shm)
 }
 
 /// Looks at what a container is to have; what is wrong with its config shows here, before anything is made.

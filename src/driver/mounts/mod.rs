@@ -9,7 +9,8 @@
 //!
 //! A lost view is made again; a lost primary is a container that has lost its files. Whether
 //! something is mounted is asked of the kernel each time and remembered nowhere. No lock is held
-//! here: one thread does all this, and never one that answers requests of the tree.
+//! here: one thread does all this, and never one that answers requests of the tree. What was taken
+//! away ends on a second thread.
 
 mod error;
 mod overlay;
