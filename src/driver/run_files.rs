@@ -52,9 +52,15 @@ impl RunFiles {
     /// What the filesystem says.
     pub fn write(&self, key: Id, name: &str, content: &str) -> io::Result<()> {
         let directory = self.path(key);
-        make(&directory)?;
         let path = directory.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+        let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&path);
+        let mut file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(&directory)?;
+                create()?
+            }
+            result => result?,
+        };
         io::Write::write_all(&mut file, content.as_bytes())
     }
 

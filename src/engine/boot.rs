@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::create::{rendered, stamp};
 use super::items::FileNumbers;
 use super::remove::{take_out, touch_lists};
-use super::{Engine, Error, Outside, Result, World, exited};
+use super::{Committer, Engine, Error, Outside, Result, World, exited};
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, Doc, Kind, List, Moment, Nanos, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
@@ -91,6 +91,7 @@ impl Engine {
             emptying: Mutex::default(),
             files: FileNumbers::default(),
             transient: false,
+            committer: None,
         }
     }
 
@@ -146,6 +147,9 @@ impl Engine {
     /// What the store says.
     pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
+        if outside.is_some() {
+            self.committer = Some(Committer::start().map_err(Error::outside)?);
+        }
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
         let follows = self.store.snapshot()?.connection()? == boot.connection;

@@ -13,6 +13,7 @@ mod find;
 mod garbage;
 mod images;
 mod items;
+mod meanwhile;
 mod mount;
 mod names;
 mod remove;
@@ -41,6 +42,8 @@ use crate::store::{Done, Query, Store, Update};
 
 pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
+
+use self::meanwhile::Committer;
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::bundle::OwnDir;
@@ -83,11 +86,21 @@ pub enum Error {
     Mount(Arc<MountError>),
     /// A file beside the store could not be used.
     Outside(Arc<io::Error>),
+    /// What was committed had to be taken back: these changed twice.
+    TakenBack(Box<Error>, Vec<Change>),
 }
 
 impl Error {
     fn outside(error: io::Error) -> Error {
         Error::Outside(Arc::new(error))
+    }
+
+    /// What changed for all that.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Error::TakenBack(_, changes) => changes,
+            _ => &[],
+        }
     }
 }
 
@@ -98,6 +111,7 @@ impl fmt::Display for Error {
             Error::Store(error) => error.fmt(f),
             Error::Mount(error) => error.fmt(f),
             Error::Outside(error) => error.fmt(f),
+            Error::TakenBack(error, _) => error.fmt(f),
         }
     }
 }
@@ -150,6 +164,7 @@ pub struct Engine {
     files: FileNumbers,
     /// Whether every new container is volatile.
     transient: bool,
+    committer: Option<Committer>,
 }
 
 impl Engine {
@@ -217,17 +232,28 @@ impl Engine {
         origin: Origin,
         change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
     ) -> Result<Done> {
-        if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+        match self.answered(origin)? {
+            Some(done) => Ok(done),
+            None => self.step(origin, change)(),
         }
-        let (world, connection) = (self.world, self.connection);
-        self.store.update(move |update| {
-            let (answer, changes) = change(update, &world)?;
-            let done = Done { answer, changes };
-            if !done.changes.is_empty() {
-                update.keep_answer(connection, origin.unique, &done)?;
-            }
-            Ok(done)
-        })
+    }
+
+    /// The transaction of [`Engine::apply`], for whichever thread is to run it.
+    fn step(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> impl FnOnce() -> Result<Done> + Send + 'static {
+        let (store, world, connection) = (Arc::clone(&self.store), self.world, self.connection);
+        move || {
+            store.update(move |update| {
+                let (answer, changes) = change(update, &world)?;
+                let done = Done { answer, changes };
+                if !done.changes.is_empty() {
+                    update.keep_answer(connection, origin.unique, &done)?;
+                }
+                Ok(done)
+            })
+        }
     }
 }

@@ -40,6 +40,7 @@ pub fn errno(error: &Error) -> Errno {
         Error::Store(store) => failed(store),
         Error::Mount(mount) => unmounted(mount),
         Error::Outside(error) => kernel(error),
+        Error::TakenBack(error, _) => errno(error),
     }
 }
 

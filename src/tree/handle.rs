@@ -52,6 +52,14 @@ pub(super) struct State {
     pub(super) closer: Option<Process>,
 }
 
+impl State {
+    /// Whether a close has nothing to judge.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let pending = self.saved.pending.len();
+        pending == 0 || self.saved.closed_at == pending
+    }
+}
+
 /// All open handles.
 pub(super) struct Handles {
     generation: u64,

@@ -289,6 +289,11 @@ impl Tree {
         Some(done.map(|done| done.changes))
     }
 
+    /// Whether a close finds nothing to do. Of a handle that others use now nobody waits to know.
+    pub fn is_at_rest(&self, fh: u64) -> bool {
+        self.handles.file(fh).state.try_lock().is_some_and(|state| state.is_at_rest())
+    }
+
     /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it
     /// may follow, for a shell's commands share a handle and each closes it. What is no complete
     /// document yet is said to be so.
@@ -301,10 +306,10 @@ impl Tree {
         }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        let pending = state.saved.pending.len();
-        if pending == 0 || state.saved.closed_at == pending {
+        if state.is_at_rest() {
             return Ok(Outcome { value: (), changes: vec![] });
         }
+        let pending = state.saved.pending.len();
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry @ Entry { shape: Shape::Value(_) | Shape::Mounted, .. }, Some(object)) = &node else {
             state.closer = Some(self.process(caller));
