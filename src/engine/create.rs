@@ -35,7 +35,7 @@ impl Engine {
             let mut made = new.clone();
             for document in &documents {
                 match kind {
-                    Kind::Ctr if asks(document) => create_member(update, world, document.clone(), &mut made)?,
+                    Kind::Ctr if asks(document) => create_member(update, world, document, &mut made)?,
                     Kind::Ctr => {
                         let ctr = create_ctr(update, world, document.clone(), Beside::default(), &mut made)?;
                         made.objects.push(ctr);

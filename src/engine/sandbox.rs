@@ -19,14 +19,14 @@ impl Engine {
         self.apply_growing(origin, move |update, world| {
             let mut made = Made::default();
             for document in &documents {
-                create_sandbox(update, world, document.clone(), &mut made)?;
+                create_sandbox(update, world, document, &mut made)?;
             }
             Ok((Answer::Objects(made.objects), made.changes))
         })
     }
 }
 
-fn create_sandbox(update: &Update<'_>, world: &World, document: Map<String, Value>, made: &mut Made) -> Result<()> {
+fn create_sandbox(update: &Update<'_>, world: &World, document: &Map<String, Value>, made: &mut Made) -> Result<()> {
     let mut asked = Asked::read(document, true)?;
     let (id, pod_name) = asked.pod()?;
     asked.id = Some(id);
@@ -52,7 +52,7 @@ fn create_sandbox(update: &Update<'_>, world: &World, document: Map<String, Valu
 pub(super) fn create_member(
     update: &Update<'_>,
     world: &World,
-    document: Map<String, Value>,
+    document: &Map<String, Value>,
     made: &mut Made,
 ) -> Result<()> {
     let asked = Asked::read(document, false)?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, parse};
-use crate::model::keys::{Type, check, text};
+use crate::model::keys::{CTR_CONFIG, Type, check, text};
 use crate::model::name::Name;
 
 /// The keys that a sandbox or a container in one is asked for by.
@@ -77,35 +77,35 @@ impl Asked {
     /// # Errors
     /// [`Refusal::BadKey`] for the first key that is missing or cannot have its value, [`Refusal::BadName`]
     /// for the container's name.
-    pub fn read(document: Map<String, Value>, is_sandbox: bool) -> Result<Asked, Refusal> {
-        check(KEYS, &document)?;
+    pub fn read(document: &Map<String, Value>, is_sandbox: bool) -> Result<Asked, Refusal> {
+        check(KEYS, document)?;
         let attempt = match document.get(ATTEMPT).and_then(Value::as_u64).map(u32::try_from) {
             Some(attempt) => attempt.map_err(|_| bad(ATTEMPT, "an integer from 0 to 4294967295"))?,
             None => 0,
         };
-        let owned = |key| text(&document, key).unwrap_or_default().to_owned();
-        let due = |key, rule| text(&document, key).map(str::to_owned).ok_or_else(|| bad(key, rule));
+        let owned = |key| text(document, key).unwrap_or_default().to_owned();
+        let due = |key, rule| text(document, key).map(str::to_owned).ok_or_else(|| bad(key, rule));
         let pod_name = due(POD_NAME, "the pod's name, which must be there")?;
         let pod_id = due(POD_ID, "the pod's ID, which must be there")?;
-        if text(&document, IMAGE_NAME).or(text(&document, IMAGE_ID)).is_none() {
+        if text(document, IMAGE_NAME).or(text(document, IMAGE_ID)).is_none() {
             return Err(bad(IMAGE_NAME, "the image's name, unless imageID has its ID"));
         }
         let name = due(CTR_NAME, "the container's name, which must be there")?;
-        let metadata_name = text(&document, METADATA_NAME).unwrap_or(&name).to_owned();
-        let id = match text(&document, CTR_ID) {
+        let metadata_name = text(document, METADATA_NAME).unwrap_or(&name).to_owned();
+        let id = match text(document, CTR_ID) {
             Some(id) if is_sandbox && id != pod_id => {
                 return Err(bad(CTR_ID, "nothing but the podID, for a sandbox's container carries that"));
             }
             Some(id) => Some(parse_id(CTR_ID, id)?),
             None => None,
         };
-        if !is_sandbox && let Some(key) = [UID, NAMESPACE].into_iter().find(|key| text(&document, key).is_some()) {
+        if !is_sandbox && let Some(key) = [UID, NAMESPACE].into_iter().find(|key| text(document, key).is_some()) {
             return Err(bad(key, "nothing, for only a sandbox has it"));
         }
-        if let Some(key) = OTHERWISE.into_iter().find(|key| text(&document, key).is_some()) {
+        if let Some(key) = OTHERWISE.into_iter().find(|key| text(document, key).is_some()) {
             return Err(bad(key, "nothing beside podID, containerID, containerName and imageName"));
         }
-        Ok(Asked {
+        let asked = Asked {
             pod_name,
             pod_id,
             image_name: owned(IMAGE_NAME),
@@ -118,7 +118,9 @@ impl Asked {
             attempt,
             mount_label: owned(MOUNT_LABEL),
             config: rest(document),
-        })
+        };
+        check(CTR_CONFIG, &asked.config)?;
+        Ok(asked)
     }
 
     /// The ID and the name that a new sandbox's pod gets.
@@ -209,9 +211,9 @@ fn escape_html(json: &str) -> String {
     escaped
 }
 
-fn rest(mut document: Map<String, Value>) -> Map<String, Value> {
-    document.retain(|key, _| !OTHERWISE.contains(&key.as_str()) && KEYS.iter().all(|(known, _)| known != key));
-    document
+fn rest(document: &Map<String, Value>) -> Map<String, Value> {
+    let is_read = |key: &str| OTHERWISE.contains(&key) || KEYS.iter().any(|(known, _)| *known == key);
+    document.iter().filter(|(key, _)| !is_read(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn parse_id(key: &str, id: &str) -> Result<Id, Refusal> {
@@ -240,7 +242,7 @@ mod tests {
     }
 
     fn written(document: &str, is_sandbox: bool) -> String {
-        let mut asked = Asked::read(object(document), is_sandbox).unwrap();
+        let mut asked = Asked::read(&object(document), is_sandbox).unwrap();
         asked.id = is_sandbox.then_some(ID);
         asked.metadata(ID, IMAGE, "localhost/pause:1", 1_700_000_000)
     }
@@ -274,13 +276,13 @@ mod tests {
         let id = ID.to_string();
         let mut document = object("{}");
         for (missing, text) in [("podName", "p"), ("podID", id.as_str()), ("imageName", "i"), ("containerName", "c")] {
-            match Asked::read(document.clone(), true) {
+            match Asked::read(&document, true) {
                 Err(Refusal::BadKey { key, .. }) => assert_eq!(key, missing),
                 other => panic!("{other:?}"),
             }
             document.insert(missing.to_owned(), text.into());
         }
-        assert!(Asked::read(document.clone(), true).is_ok());
+        assert!(Asked::read(&document, true).is_ok());
         for (key, value) in [
             ("attempt", Value::from(1_u64 << 32)),
             ("attempt", Value::from(-1)),
@@ -291,14 +293,14 @@ mod tests {
             let mut document = document.clone();
             document.insert(key.to_owned(), value);
             assert!(
-                matches!(Asked::read(document, true), Err(Refusal::BadKey { key: bad, .. }) if bad == key),
+                matches!(Asked::read(&document, true), Err(Refusal::BadKey { key: bad, .. }) if bad == key),
                 "{key}"
             );
         }
         document.insert("uid".to_owned(), "u".into());
-        assert!(Asked::read(document.clone(), false).is_err());
+        assert!(Asked::read(&document, false).is_err());
         document.insert("labels".to_owned(), Value::Object(Map::new()));
-        assert_eq!(Asked::read(document, true).unwrap().config, object(r#"{"labels":{}}"#));
+        assert_eq!(Asked::read(&document, true).unwrap().config, object(r#"{"labels":{}}"#));
     }
 
     #[test]

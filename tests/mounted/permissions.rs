@@ -56,6 +56,7 @@ const ENTRIES: &[(&str, Class)] = &[
     ("create/ctr", Secret),
     ("create/pod", Secret),
     ("create/image", Secret),
+    ("create/sandbox", Secret),
     ("refusals", Record),
     ("check", Shown),
     ("version", Shown),

@@ -343,7 +343,7 @@ mod attributes_and_consistency {
             let expected = if shows_zero { 0 } else { tree.read(entry).len() as u64 };
             assert_eq!(size, expected, "{entry}");
         }
-        assert_eq!(gathered, 15);
+        assert_eq!(gathered, 16);
     }
 
     #[test]
