@@ -77,7 +77,8 @@ fn create_ctr(
     let pod_head = pod.map(|pod| update.pod(pod)).transpose()?;
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
-    let needs = resolve_needs(update, &mut config, id, &name, pod)?;
+    let names: Vec<&Name> = asked.names.iter().chain([&name]).collect();
+    let needs = resolve_needs(update, &mut config, id, &names, pod)?;
     let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
@@ -215,12 +216,12 @@ fn resolve_needs(
     update: &Update<'_>,
     config: &mut Map<String, Value>,
     id: Id,
-    name: &Name,
+    names: &[&Name],
     pod: Option<Serial>,
 ) -> Result<Vec<Serial>> {
     let mut needs = Vec::new();
     container::resolve_references(config, |key, text| {
-        if text == name.as_str() || Id::parse(text) == Some(id) {
+        if names.iter().any(|name| text == name.as_str()) || Id::parse(text) == Some(id) {
             return Err(Error::Refused(Refusal::DependsOnItself { key }));
         }
         let found = find(update, Kind::Ctr, text)?;
