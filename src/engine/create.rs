@@ -114,7 +114,8 @@ pub(super) fn create_ctr(
     let volatile = container::is_volatile(&config);
     asked.say_volatile(volatile)?;
     may_add(update, &name, &asked)?;
-    let needs = resolve_needs(update, &mut config, id, &name, pod)?;
+    let names: Vec<&Name> = asked.names.iter().chain([&name]).collect();
+    let needs = resolve_needs(update, &mut config, id, &names, pod)?;
     let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
@@ -273,12 +274,12 @@ fn resolve_needs(
     update: &Update<'_>,
     config: &mut Map<String, Value>,
     id: Id,
-    name: &Name,
+    names: &[&Name],
     pod: Option<Serial>,
 ) -> Result<Vec<Serial>> {
     let (mut needs, volatile) = (Vec::new(), container::is_volatile(config));
     container::resolve_references(config, |key, text| {
-        if text == name.as_str() || Id::parse(text) == Some(id) {
+        if names.iter().any(|name| text == name.as_str()) || Id::parse(text) == Some(id) {
             return Err(Error::Refused(Refusal::DependsOnItself { key }));
         }
         let found = find(update, Kind::Ctr, text)?;

@@ -154,17 +154,6 @@ impl Engine {
             Ok((Answer::Done, change_flags(update, world, ctr, &[(name.clone(), None)])?))
         })
     }
-
-    /// Takes a flag away that an open file made and never said anything of.
-    pub fn drop_blank_flag(&self, origin: Origin, flag: Serial) -> Result<Done> {
-        self.apply(origin, move |update, _| match update.row(flag)? {
-            Some(Row::Flag { ctr, name, value, .. }) if value.is_empty() => {
-                update.take_flag(ctr, &name)?;
-                Ok((Answer::Done, vec![Change::Flag(flag)]))
-            }
-            _ => Ok((Answer::Done, vec![])),
-        })
-    }
 }
 
 fn more_of(update: &Update<'_>, ctr: Serial) -> Result<More> {

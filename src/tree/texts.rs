@@ -2,13 +2,13 @@
 //! and its flags.
 
 use super::handle::{Opened, State};
-use super::ino::{ino, slot, split};
+use super::ino::{ino, slot};
 use super::items::Creating;
 use super::lookup::{Entered, Lifetime};
 use super::node::{Node, Object};
 use super::plan::{Dir, Shape};
 use super::{Caller, Outcome, Result, Tree};
-use crate::engine::{Error, IdMap, Origin, View};
+use crate::engine::{IdMap, Origin, View};
 use crate::model::error::Refusal;
 use crate::model::flags::MAX_VALUE as MAX_FLAG;
 use crate::model::json::parse;
@@ -104,7 +104,8 @@ impl Tree {
         Ok(self.engine.set_flags(origin, ctr, vec![(name.to_owned(), Some(value))])?.changes)
     }
 
-    /// Makes a flag and opens it. It says nothing until it is written, and is not listed before.
+    /// Makes a flag and opens it. It says nothing until it is written, and is not there for others before.
+    /// It stays so when it is closed: the kernel sends RELEASE at any time, when another open may have it.
     pub(super) fn create_flag(
         &self,
         origin: Origin,
@@ -120,18 +121,6 @@ impl Tree {
         let view = self.engine.view()?;
         let attr = self.attr(&view, number, &self.node(&view, number)?)?;
         Ok(Outcome { value: (Entered { attr, lifetime: Lifetime::Once }, opened), changes: done.changes })
-    }
-
-    /// Takes a flag away that this handle made, if nothing was said of it.
-    pub(super) fn release_flag(&self, origin: Origin, opened: Opened) -> Result<Vec<Change>> {
-        let view = self.engine.view()?;
-        match self.node(&view, opened.ino) {
-            Ok(Node::Flag { value, .. }) if value.is_empty() => {
-                Ok(self.engine.drop_blank_flag(origin, split(opened.ino).0)?.changes)
-            }
-            Ok(_) | Err(Error::Refused(Refusal::Gone)) => Ok(vec![]),
-            Err(error) => Err(error),
-        }
     }
 }
 

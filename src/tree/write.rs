@@ -356,7 +356,7 @@ impl Tree {
             let by = state.closer.take().unwrap_or_default();
             self.note_by(&by, "close", Place::At(opened.ino), &Refusal::Incomplete { bytes }.into());
         }
-        Ok(Outcome { value: (), changes: self.release_flag(origin, opened)? })
+        Ok(Outcome { value: (), changes: vec![] })
     }
 
     /// Keeps bytes that complete nothing yet.

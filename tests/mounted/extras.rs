@@ -131,6 +131,23 @@ fn a_refused_flag_changes_nothing() {
 }
 
 #[test]
+fn a_flag_that_was_opened_only_does_not_trouble_the_next() {
+    let tree = Mounted::new();
+    tree.make("web");
+    let flag = tree.path("ctr/web/flags/x");
+    let open = || OpenOptions::new().write(true).create(true).truncate(true).open(&flag).unwrap();
+    for _ in 0..200 {
+        // The kernel says that a file is closed when it likes.
+        drop(open());
+        let mut file = open();
+        file.write_all(b"1").unwrap();
+        assert_eq!(fs::read_to_string(&flag).unwrap(), "1\n");
+        fs::remove_file(&flag).unwrap();
+    }
+    assert_eq!(names_in(&tree.path("ctr/web/flags")), [""; 0]);
+}
+
+#[test]
 fn id_maps_have_the_kernels_format() {
     let tree = Mounted::new();
     let id = tree.make("web");
@@ -194,6 +211,7 @@ fn a_container_is_made_with_all_of_it() {
     for (bad, due) in [
         (r#"{"names":["c","b"]}"#, Errno::EEXIST),
         (r#"{"names":"c"}"#, Errno::EINVAL),
+        (r#"{"names":["c","d"],"netNsCtr":"d"}"#, Errno::ELOOP),
         (r#"{"name":"c","flags":{"MountLabel":"l"}}"#, Errno::EINVAL),
         (r#"{"name":"c","metadata":7}"#, Errno::EINVAL),
         (
