@@ -1,24 +1,34 @@
 //! Work on a store that is not mounted.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::backend::WORLD;
+use super::settings::Settings;
 use super::store_lock::{LockError, StoreLock};
-use crate::engine::{self, Engine};
+use crate::driver::dirs::Dirs;
+use crate::engine::{self, Boot, Engine, Order, Origin};
+use crate::model::id::Id;
+use crate::model::record::Answer;
 use crate::store::{self, OpenError, Store};
 use crate::sys;
-use crate::tree::Closer;
+use crate::sys::mountinfo::{self, Mount};
 
-/// Why a store could not be made or checked.
+/// Why a store could not be made, checked, collected or wiped.
 #[derive(Debug)]
 pub enum OfflineError {
     /// The store cannot be made or opened.
     Open(OpenError),
     /// It is in use.
     Lock(PathBuf, LockError),
-    /// It cannot be read.
+    /// It cannot be read, or refuses.
     Read(PathBuf, engine::Error),
+    /// The kernel's boot ID or its list of mounts cannot be read, or a directory of the store.
+    Host(PathBuf, io::Error),
+    /// Something of the store is mounted though the store is not.
+    Mounted(PathBuf, PathBuf),
 }
 
 impl fmt::Display for OfflineError {
@@ -27,6 +37,10 @@ impl fmt::Display for OfflineError {
             OfflineError::Open(error) => error.fmt(f),
             OfflineError::Lock(path, error) => write!(f, "{}: {error}", path.display()),
             OfflineError::Read(path, error) => write!(f, "{}: {error}", path.display()),
+            OfflineError::Host(path, error) => write!(f, "{}: {error}", path.display()),
+            OfflineError::Mounted(path, at) => {
+                write!(f, "{}: {} is still mounted; mount the store first", path.display(), at.display())
+            }
         }
     }
 }
@@ -53,9 +67,7 @@ pub fn init(dir: &Path) -> Result<(), OfflineError> {
 /// # Errors
 /// No store there, or in use, or not to be read.
 pub fn check(dir: &Path) -> Result<String, OfflineError> {
-    if !dir.join(store::FILE).exists() {
-        return Err(OfflineError::Open(OpenError::NoStore(dir.to_owned())));
-    }
+    is_store(dir)?;
     let lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
     let store = Store::open_copy(dir).map_err(OfflineError::Open)?;
     drop(lock);
@@ -63,14 +75,91 @@ pub fn check(dir: &Path) -> Result<String, OfflineError> {
     report.map_err(|error| OfflineError::Read(dir.to_owned(), error))
 }
 
-/// How a thread closes a descriptor of a file with this inode number.
-pub(super) fn closer(thread: u32, inode: u64) -> Closer {
-    match sys::process::ending(thread) {
-        sys::process::Ending::Killed => Closer::Killed,
-        sys::process::Ending::Exits => Closer::Partial,
-        sys::process::Ending::No if sys::process::has_open(thread, inode) => Closer::Partial,
-        sys::process::Ending::No => Closer::Whole,
+/// What belongs to nothing in a store, a line each: bytes, a tab, the path. Unless it is only to be told it
+/// is deleted.
+///
+/// # Errors
+/// As [`check`]; a directory of the store cannot be read or emptied.
+pub fn gc(dir: &Path, dry_run: bool) -> Result<Vec<String>, OfflineError> {
+    if dry_run {
+        is_store(dir)?;
+        let _lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
+        let engine = booted(dir, Store::open_copy(dir).map_err(OfflineError::Open)?)?;
+        return collected(dir, &engine, &Dirs::at(dir).into(), false);
     }
+    let (_lock, engine) = alone(dir)?;
+    collect(dir, &engine)
+}
+
+/// Removes all containers and pods of a store, and its images if they are to go, too; then what belongs to
+/// nothing any more. Returns the IDs.
+///
+/// # Errors
+/// As [`gc`]; a container runs.
+pub fn wipe(dir: &Path, images: bool) -> Result<Vec<Id>, OfflineError> {
+    let (_lock, engine) = alone(dir)?;
+    let origin = Origin { unique: 0, resent: false };
+    let done = engine.carry_out(origin, vec![Order::Wipe { images }]);
+    let done = done.map_err(|error| OfflineError::Read(dir.to_owned(), error))?;
+    collect(dir, &engine)?;
+    match done.answer {
+        Answer::Removed(removed) => Ok(removed.into_iter().flatten().map(Id::from_bytes).collect()),
+        _ => Ok(vec![]),
+    }
+}
+
+fn is_store(dir: &Path) -> Result<(), OfflineError> {
+    match dir.join(store::FILE).exists() {
+        true => Ok(()),
+        false => Err(OfflineError::Open(OpenError::NoStore(dir.to_owned()))),
+    }
+}
+
+/// A store that nobody else has.
+fn alone(dir: &Path) -> Result<(StoreLock, Engine), OfflineError> {
+    is_store(dir)?;
+    let lock = StoreLock::take(dir, Path::new("")).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
+    let cache = Settings::default().cache_bytes;
+    let engine = booted(dir, Store::open(dir, cache).map_err(OfflineError::Open)?)?;
+    // A keeper that died may have left mounts behind, which only the next one takes away.
+    match still_mounted(&engine).map_err(|error| OfflineError::Host(dir.to_owned(), error))? {
+        None => Ok((lock, engine)),
+        Some(at) => Err(OfflineError::Mounted(dir.to_owned(), at)),
+    }
+}
+
+/// An engine whose states are those of this boot.
+fn booted(dir: &Path, store: Store) -> Result<Engine, OfflineError> {
+    let boot_id = sys::host::boot_id().map_err(|error| OfflineError::Host(dir.to_owned(), error))?;
+    let mut engine = Engine::new(store, WORLD);
+    let connection = u64::from_le_bytes((WORLD.random)()[..8].try_into().expect("40 bytes have 8"));
+    let boot = Boot { boot_id, connection };
+    engine.boot(&boot, None).map_err(|error| OfflineError::Read(dir.to_owned(), error))?;
+    Ok(engine)
+}
+
+/// Where an overlay of a container is mounted.
+fn still_mounted(engine: &Engine) -> io::Result<Option<PathBuf>> {
+    let is_ours = |mount: &Mount| {
+        let id = mount.source.to_str().and_then(|source| Id::parse(source.strip_prefix("ctrfs:")?));
+        id.is_some_and(|id| engine.view().is_ok_and(|view| view.object(&id).is_ok_and(|object| object.is_some())))
+    };
+    let mut overlays = mountinfo::read()?.into_iter().filter(|mount| mount.fs_type == "overlay");
+    Ok(overlays.find(is_ours).map(|mount| mount.mount_point))
+}
+
+/// Deletes what belongs to nothing. Returns a line for each.
+fn collect(dir: &Path, engine: &Engine) -> Result<Vec<String>, OfflineError> {
+    let failed = |error| OfflineError::Host(dir.to_owned(), error);
+    let dirs = Arc::new(Dirs::open(dir).map_err(failed)?);
+    let lines = collected(dir, engine, &dirs, true)?;
+    dirs.empty_trash().map_err(failed)?;
+    Ok(lines)
+}
+
+fn collected(dir: &Path, engine: &Engine, dirs: &Arc<Dirs>, throw: bool) -> Result<Vec<String>, OfflineError> {
+    let garbage = engine.garbage(dirs, throw).map_err(|error| OfflineError::Read(dir.to_owned(), error))?;
+    Ok(garbage.iter().map(ToString::to_string).collect())
 }
 
 /// The name of a process, "" when it is gone.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! layers/<id>/fs          a layer, never changed          ctr/<id>/{upper,ovl-work}   what is written upon layers
-//! images/<id>/data        files of callers, as are        ctr/<id>/data
+//! images/<id>/data        files of callers, as are        ctr/<id>/{data,artifacts,userdata}
 //! staging/<name>/<id>/fs  a layer in the making           trash/<name>                what is being deleted
 //! ```
 //!
@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::model::id::Id;
 use crate::sys;
 use crate::sys::lock::DirectoryLock;
+
+/// The directory of libpod's artifacts beside an upper directory.
+pub const ARTIFACTS: &str = "artifacts";
+/// The directory of what containers/storage calls a container's own, beside an upper directory.
+pub const USERDATA: &str = "userdata";
 
 /// A directory of directories that are named by IDs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +84,7 @@ impl Dirs {
 
     /// The directory of what is written upon layers.
     pub fn upper(&self, id: Id) -> PathBuf {
-        self.shelf(Shelf::Uppers, id)
+        self.path(Shelf::Uppers, id)
     }
 
     /// The directory for what is being deleted.
@@ -91,7 +96,8 @@ impl Dirs {
         &self.store
     }
 
-    pub(super) fn shelf(&self, shelf: Shelf, id: Id) -> PathBuf {
+    /// The directory of an ID.
+    pub fn path(&self, shelf: Shelf, id: Id) -> PathBuf {
         self.store.join(shelf.name()).join(id.to_string())
     }
 
@@ -105,18 +111,18 @@ impl Dirs {
         Ok(path)
     }
 
-    /// The directory for files of callers, beside what is written upon layers.
-    pub fn artifacts(&self, id: Id) -> PathBuf {
-        self.upper(id).join("artifacts")
+    /// A directory for files of callers, beside what is written upon layers.
+    pub fn beside_upper(&self, id: Id, name: &str) -> PathBuf {
+        self.upper(id).join(name)
     }
 
-    /// Makes the directory for files of callers, if it is absent.
+    /// Makes a directory for files of callers, if it is absent.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn make_artifacts(&self, id: Id) -> io::Result<()> {
+    pub fn make_beside_upper(&self, id: Id, name: &str) -> io::Result<()> {
         self.make_upper(id)?;
-        let path = self.artifacts(id);
+        let path = self.beside_upper(id, name);
         make(&path).map_err(|error| named(&path, error))
     }
 
@@ -137,7 +143,7 @@ impl Dirs {
     /// What the filesystem says.
     pub fn adopt(&self, staging: &str, layers: &[Id]) -> io::Result<()> {
         for id in layers {
-            let (from, to) = (self.staged(staging, *id), self.shelf(Shelf::Layers, *id));
+            let (from, to) = (self.staged(staging, *id), self.path(Shelf::Layers, *id));
             if from.is_dir() {
                 self.discard(Shelf::Layers, *id)?;
                 sys::rename::rename_new(&from, &to).map_err(|error| named(&to, error))?;
@@ -148,7 +154,7 @@ impl Dirs {
 
     /// Whether there is a directory for an ID.
     pub fn has(&self, shelf: Shelf, id: Id) -> bool {
-        self.shelf(shelf, id).exists()
+        self.path(shelf, id).exists()
     }
 
     /// Moves a directory to the trash, if it is there.
@@ -156,10 +162,14 @@ impl Dirs {
     /// # Errors
     /// What the filesystem says.
     pub fn discard(&self, shelf: Shelf, id: Id) -> io::Result<()> {
-        self.throw(&self.shelf(shelf, id))
+        self.throw(&self.path(shelf, id))
     }
 
-    pub(super) fn throw(&self, path: &Path) -> io::Result<()> {
+    /// Moves something to the trash, if it is there.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn throw(&self, path: &Path) -> io::Result<()> {
         loop {
             let number = self.discarded.fetch_add(1, Ordering::Relaxed);
             match sys::rename::rename_new(path, &self.trash().join(format!("{}-{number}", std::process::id()))) {
@@ -170,40 +180,52 @@ impl Dirs {
         }
     }
 
-    /// The IDs that a shelf has directories for. What has no ID for a name is thrown away.
+    /// The IDs that a shelf has directories for, and what has no ID for a name.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn ids(&self, shelf: Shelf) -> io::Result<Vec<Id>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(self.store.join(shelf.name()))? {
-            let entry = entry?;
-            match entry.file_name().to_str().and_then(Id::parse) {
-                Some(id) => ids.push(id),
-                None => self.throw(&entry.path())?,
-            }
-        }
-        Ok(ids)
+    pub fn ids(&self, shelf: Shelf) -> io::Result<(Vec<Id>, Vec<PathBuf>)> {
+        sorted_out(&self.store.join(shelf.name()), Id::parse)
     }
 
-    /// Throws away staging directories whose makers are gone: those hold a lock on theirs. Returns how
-    /// many makers live.
+    /// The staging directories whose makers are gone, for those hold a lock on theirs, and how many makers
+    /// live.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn discard_abandoned(&self) -> io::Result<usize> {
-        let mut living = 0;
-        for entry in fs::read_dir(self.store.join("staging"))? {
-            let path = entry?.path();
+    pub fn stagings(&self) -> io::Result<(Vec<PathBuf>, usize)> {
+        let (mut dead, mut living) = (Vec::new(), 0);
+        for path in entries_of(&self.store.join("staging"))? {
             match DirectoryLock::try_lock(&path) {
-                Ok(Some(_lock)) => self.throw(&path)?,
+                Ok(Some(_lock)) => dead.push(path),
                 Ok(None) => living += 1,
                 // Its maker has just taken it away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(named(&path, error)),
             }
         }
-        Ok(living)
+        Ok((dead, living))
+    }
+
+    /// Throws a staging directory away, unless it has a maker after all.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn discard_staging(&self, path: &Path) -> io::Result<()> {
+        match DirectoryLock::try_lock(path) {
+            Ok(Some(_lock)) => self.throw(path),
+            Ok(None) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(named(path, error)),
+        }
+    }
+
+    /// What is in the trash.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn trashed(&self) -> io::Result<Vec<PathBuf>> {
+        entries_of(&self.trash())
     }
 
     /// Deletes what is in the trash. Goes on after a failure and tells the first.
@@ -230,6 +252,27 @@ pub fn layer_in(store: &Path, id: Id) -> PathBuf {
 /// What stands for the layers of an image that has none.
 pub fn empty_in(store: &Path) -> PathBuf {
     store.join("empty")
+}
+
+/// The entries of a directory whose names mean something, and the paths of the others. What is not
+/// there has none.
+pub(super) fn sorted_out<T>(dir: &Path, parse: impl Fn(&str) -> Option<T>) -> io::Result<(Vec<T>, Vec<PathBuf>)> {
+    let (mut named, mut strays) = (Vec::new(), Vec::new());
+    for path in entries_of(dir)? {
+        match path.file_name().and_then(|name| name.to_str()).and_then(&parse) {
+            Some(name) => named.push(name),
+            None => strays.push(path),
+        }
+    }
+    Ok((named, strays))
+}
+
+fn entries_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => Err(named(dir, error)),
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+    }
 }
 
 pub(super) fn make(path: &Path) -> io::Result<()> {

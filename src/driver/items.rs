@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::dirs::{Dirs, Shelf, make};
+use super::dirs::{Dirs, Shelf, make, sorted_out};
 use super::hash::Hasher;
 use crate::model::digest::Digest;
 use crate::model::id::Id;
@@ -186,7 +186,7 @@ impl Dirs {
     pub fn place(&self, shelf: Shelf, id: Id, draft: &Draft, file: u64) -> io::Result<()> {
         let dir = self.items(shelf, id);
         if !dir.is_dir() {
-            let above = self.shelf(shelf, id);
+            let above = self.path(shelf, id);
             make(&above)?;
             make(&dir)?;
             sync_directory(&above)?;
@@ -214,28 +214,21 @@ impl Dirs {
         }
     }
 
-    /// The numbers of the files that have a place. What has no number for a name is thrown away.
+    /// The numbers of the files that have a place, and what has no number for a name.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn item_files(&self, shelf: Shelf, id: Id) -> io::Result<Vec<u64>> {
-        let entries = match fs::read_dir(self.items(shelf, id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries?,
-        };
-        let mut files = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                Some(file) => files.push(file),
-                None => self.throw(&entry.path())?,
-            }
-        }
-        Ok(files)
+    pub fn item_files(&self, shelf: Shelf, id: Id) -> io::Result<(Vec<u64>, Vec<PathBuf>)> {
+        sorted_out(&self.items(shelf, id), |name| name.parse().ok())
+    }
+
+    /// Where a file has its place.
+    pub fn item_path(&self, shelf: Shelf, id: Id, file: u64) -> PathBuf {
+        self.items(shelf, id).join(file.to_string())
     }
 
     fn items(&self, shelf: Shelf, id: Id) -> PathBuf {
-        self.shelf(shelf, id).join("data")
+        self.path(shelf, id).join("data")
     }
 
     fn draft(&self, name: u64) -> PathBuf {

@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
 use super::items::FileNumbers;
-use super::{Engine, Error, Outside, Result, World};
+use super::remove::{take_out, touch_lists};
+use super::{Committer, Engine, Error, Outside, Result, World, exited};
 use crate::model::json::{Value, parse};
-use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
+use crate::model::record::{Change, Doc, Kind, List, Moment, Nanos, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
 use crate::model::{container, pod};
-use crate::store::{OpenError, Query, Store, Update};
+use crate::store::{Extras, OpenError, Query, Store, StoreError, Update};
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
@@ -87,8 +88,16 @@ impl Engine {
             outside: None,
             busy: Mutex::default(),
             taking: Mutex::default(),
+            emptying: Mutex::default(),
             files: FileNumbers::default(),
+            transient: false,
+            committer: None,
         }
+    }
+
+    /// Makes every new container volatile from now on.
+    pub fn set_transient(&mut self) {
+        self.transient = true;
     }
 
     /// The store's UUID.
@@ -138,6 +147,9 @@ impl Engine {
     /// What the store says.
     pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
+        if outside.is_some() {
+            self.committer = Some(Committer::start().map_err(Error::outside)?);
+        }
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
         let follows = self.store.snapshot()?.connection()? == boot.connection;
@@ -146,6 +158,10 @@ impl Engine {
                 refresh(update, &world)?;
                 update.set_boot_id(&boot.boot_id)?;
             }
+            if !follows {
+                update.take_blank_flags()?;
+            }
+            exited::forget(update, (world.now)().nanos)?;
             Ok::<_, Error>(update.begin_server(boot.connection)?)
         })?;
         self.files = FileNumbers::of(generation);
@@ -156,9 +172,28 @@ impl Engine {
     }
 }
 
+/// Takes containers out that go with the boot. Their directories are collected afterwards.
+fn drop_volatile(update: &Update<'_>, now: Nanos) -> Result<()> {
+    let (mut gone, mut changes) = (false, Vec::new());
+    for ctr in update.all_more()? {
+        match update.more(ctr) {
+            Ok(more) if more.volatile => gone |= take_out(update, Kind::Ctr, ctr, now, &mut changes)?.is_some(),
+            Ok(_) => {}
+            Err(error @ StoreError::Row { .. }) => log::warn!("whether container #{ctr} is volatile: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if gone {
+        touch_lists(update, &[List::Ctr, List::Id, List::Name], now, &mut changes)?;
+    }
+    // What containers ended with goes with the boot as well, theirs too.
+    Ok(update.take_all_exited()?)
+}
+
 /// Resets every state. A record that does not decode is left as it is and named in the log.
 fn refresh(update: &Update<'_>, world: &World) -> Result<()> {
     let now = (world.now)();
+    drop_volatile(update, now.nanos)?;
     for kind in [Kind::Ctr, Kind::Pod] {
         for (serial, id) in update.objects(kind)? {
             if let Err(error) = refresh_one(update, kind, serial, &now) {

@@ -1,11 +1,13 @@
 //! Making containers and pods.
 
+use super::extras::{add, may_add};
 use super::find::find;
 use super::images::touch_list;
 use super::sandbox::create_member;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::{Engine, Error, Origin, Result, World, exited, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
+use crate::model::extras;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
@@ -16,7 +18,7 @@ use crate::model::record::{
 };
 use crate::model::sandbox::asks;
 use crate::model::status::Status;
-use crate::store::{Done, Query, Update};
+use crate::store::{Done, Extras, Query, Update};
 
 /// The most bytes that a document may have, white space between tokens aside.
 pub(super) const MAX_DOCUMENT: usize = 1 << 20;
@@ -28,8 +30,9 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create(&self, origin: Origin, kind: Kind, documents: Vec<Map<String, Value>>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             for document in &documents {
                 match kind {
                     Kind::Ctr if asks(document) => create_member(update, world, document, &mut made)?,
@@ -53,8 +56,9 @@ impl Engine {
     /// # Errors
     /// Its refusal.
     pub fn create_in_pod(&self, origin: Origin, pod: Serial, document: Map<String, Value>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             let beside = Beside { pod: Some(pod), ..Beside::default() };
             let ctr = create_ctr(update, world, document.clone(), beside, &mut made)?;
             made.objects.push(ctr);
@@ -66,8 +70,10 @@ impl Engine {
 type Object = (Kind, Serial, [u8; 32]);
 
 /// What was made, to be answered, and what that changed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Made {
+    /// Whether every container is to be volatile.
+    pub(super) transient: bool,
     pub(super) objects: Vec<Object>,
     pub(super) changes: Vec<Change>,
 }
@@ -78,7 +84,7 @@ pub(super) struct Beside {
     /// Its pod.
     pub(super) pod: Option<Serial>,
     /// The caller's own text.
-    pub(super) metadata: Option<Vec<u8>>,
+    pub(super) metadata: Option<String>,
     /// Whether the ID in its document is its pod's.
     pub(super) infra: bool,
 }
@@ -86,10 +92,12 @@ pub(super) struct Beside {
 pub(super) fn create_ctr(
     update: &Update<'_>,
     world: &World,
-    given: Map<String, Value>,
+    mut given: Map<String, Value>,
     beside: Beside,
     made: &mut Made,
 ) -> Result<Object> {
+    let mut asked = extras::take(&mut given)?;
+    asked.metadata = beside.metadata.unwrap_or(asked.metadata);
     container::check_config(&given)?;
     let (id, name) = identity(update, world, &given, beside.infra)?;
     let pod = match (beside.pod, text(&given, "pod")) {
@@ -100,7 +108,14 @@ pub(super) fn create_ctr(
     let pod_head = pod.map(|pod| update.pod(pod)).transpose()?;
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
-    let needs = resolve_needs(update, &mut config, id, &name, pod)?;
+    if made.transient {
+        container::make_volatile(&mut config);
+    }
+    let volatile = container::is_volatile(&config);
+    asked.say_volatile(volatile)?;
+    may_add(update, &name, &asked)?;
+    let names: Vec<&Name> = asked.names.iter().chain([&name]).collect();
+    let needs = resolve_needs(update, &mut config, id, &names, pod)?;
     let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
@@ -112,6 +127,7 @@ pub(super) fn create_ctr(
         false => take_id(update, Kind::Ctr, serial, id)?,
     }
     let binding = take_name(update, Kind::Ctr, serial, &name, &now)?;
+    exited::supersede(update, &id, now.nanos, &mut made.changes)?;
     let member = pod.map(|pod| update.join(pod, serial, now.nanos)).transpose()?;
     let mut head = CtrHead {
         id: *id.as_bytes(),
@@ -140,11 +156,10 @@ pub(super) fn create_ctr(
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
-    if let Some(metadata) = beside.metadata {
-        let more = More { metadata: stamp(update, &metadata, &now)?, infra: beside.infra, ..More::default() };
-        update.put_doc(serial, Doc::Metadata, &metadata)?;
-        update.put_more(serial, &more)?;
+    if volatile || beside.infra {
+        update.put_more(serial, &More { volatile, infra: beside.infra, ..More::default() })?;
     }
+    add(update, world, serial, &name, asked, &now)?;
     for on in needs {
         update.link(serial, on, now.nanos)?;
         let mut other = update.ctr(on)?;
@@ -259,17 +274,18 @@ fn resolve_needs(
     update: &Update<'_>,
     config: &mut Map<String, Value>,
     id: Id,
-    name: &Name,
+    names: &[&Name],
     pod: Option<Serial>,
 ) -> Result<Vec<Serial>> {
-    let mut needs = Vec::new();
+    let (mut needs, volatile) = (Vec::new(), container::is_volatile(config));
     container::resolve_references(config, |key, text| {
-        if text == name.as_str() || Id::parse(text) == Some(id) {
+        if names.iter().any(|name| text == name.as_str()) || Id::parse(text) == Some(id) {
             return Err(Error::Refused(Refusal::DependsOnItself { key }));
         }
         let found = find(update, Kind::Ctr, text)?;
         let other = update.ctr(found.serial)?;
         container::may_depend(pod, other.pod.map(|(pod, _)| pod), key, &other.name)?;
+        container::may_need(volatile, update.more(found.serial)?.volatile, key, &other.name)?;
         if !needs.contains(&found.serial) {
             needs.push(found.serial);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::find::find;
 use super::{Engine, Error, Origin, Outside, Result, World, items};
-use crate::driver::dirs::{Dirs, Shelf};
+use crate::driver::dirs::Dirs;
 use crate::driver::hash::{chain, digest};
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
@@ -127,65 +127,6 @@ impl Engine {
             take_dir(update, &path, (world.now)().nanos, &mut changes)?;
             Ok((Answer::Done, changes))
         })
-    }
-
-    /// Throws directories away whose layers or containers the store does not know. Asked inside the
-    /// store's own order of changes: what somebody makes anew under the same name stays.
-    pub(super) fn sweep(&self, shelf: Shelf, ids: Vec<Id>) {
-        let Ok(outside) = self.outside() else { return };
-        let ids: Vec<Id> = ids.into_iter().filter(|id| outside.dirs.has(shelf, *id)).collect();
-        if ids.is_empty() {
-            return;
-        }
-        let outside = Arc::clone(outside);
-        let swept = self.store.update(move |update| -> Result<()> {
-            for id in &ids {
-                let known = match shelf {
-                    Shelf::Layers => update.content(Kind::Layer, id)?.is_some(),
-                    Shelf::Images => update.content(Kind::Image, id)?.is_some(),
-                    Shelf::Uppers => update.object_of(Kind::Ctr, id)?.is_some(),
-                };
-                if !known {
-                    outside.dirs.discard(shelf, *id).unwrap_or_else(|error| log::warn!("it is left over: {error}"));
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = swept {
-            log::warn!("directories of what was removed are left over: {error}");
-        }
-    }
-
-    /// Throws away what lies beside the store and belongs to nothing in it.
-    pub(super) fn collect(&self) {
-        let Ok(outside) = self.outside() else { return };
-        let dirs = &outside.dirs;
-        let sweep = |shelf| {
-            let ids = dirs.ids(shelf)?;
-            if shelf != Shelf::Layers {
-                self.collect_items(shelf, &ids);
-            }
-            self.sweep(shelf, ids);
-            Ok::<_, std::io::Error>(())
-        };
-        let collected = sweep(Shelf::Uppers).and_then(|()| sweep(Shelf::Images)).and_then(|()| {
-            match dirs.discard_abandoned()? {
-                0 => sweep(Shelf::Layers),
-                // The last server may have taken layers over and died before the commit: the request of
-                // whoever still imports comes again, and finds them.
-                _ => Ok(()),
-            }
-        });
-        collected.unwrap_or_else(|error| log::warn!("what is left over cannot be collected: {error}"));
-    }
-
-    /// Deletes what was thrown away.
-    pub fn empty_trash(&self) {
-        if let Ok(outside) = self.outside()
-            && let Err(error) = outside.dirs.empty_trash()
-        {
-            log::warn!("what was thrown away cannot be deleted: {error}");
-        }
     }
 }
 

@@ -1,10 +1,12 @@
-//! Files of a caller's own in a container's or image's folders.
+//! Files of a caller's own in `data/` of a container or image.
 //!
 //! Bytes are written as a draft beside the store. A commit syncs it, gives it a place under a number
 //! that no file had before, and then writes the row that names it; the file that the row named goes
 //! afterwards. So a row always names whole bytes, and what no row names is rubbish.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::NotFound;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +16,7 @@ use crate::driver::hash::digest;
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
-use crate::model::record::{Answer, Change, Folder, Item, Kind, Nanos, Serial};
+use crate::model::record::{Answer, Change, Item, Kind, Nanos, Serial};
 use crate::store::{Done, Items, Query, Update};
 
 pub use crate::driver::items::{Body, Draft};
@@ -46,15 +48,13 @@ impl FileNumbers {
     }
 }
 
-/// A folder of an object.
+/// Whose items.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The object's kind.
     pub kind: Kind,
     /// The object.
     pub owner: Serial,
-    /// The folder.
-    pub folder: Folder,
 }
 
 impl View {
@@ -63,15 +63,15 @@ impl View {
     /// # Errors
     /// What the store says.
     pub fn item(&self, place: Place, key: &str) -> Result<Option<Serial>> {
-        Ok(self.snapshot().item(place.owner, place.folder, key)?)
+        Ok(self.snapshot().item(place.owner, key)?)
     }
 
-    /// The items of a folder, by key.
+    /// An object's items, by key.
     ///
     /// # Errors
     /// What the store says.
-    pub fn items(&self, owner: Serial, folder: Folder) -> Result<Vec<(String, Serial)>> {
-        Ok(self.snapshot().items(owner, folder)?)
+    pub fn items(&self, owner: Serial) -> Result<Vec<(String, Serial)>> {
+        Ok(self.snapshot().items(owner)?)
     }
 
     /// Whether an object has any item.
@@ -90,12 +90,12 @@ impl View {
         Ok(self.snapshot().item_row(serial)?)
     }
 
-    /// When what is in a folder changed last; `None` when it never did.
+    /// When one of an object's items came, went or changed last; `None` where it never had one.
     ///
     /// # Errors
     /// What the store says.
-    pub fn folder_changed(&self, owner: Serial, folder: Folder) -> Result<Option<Nanos>> {
-        Ok(self.snapshot().folder_changed(owner, folder)?)
+    pub fn data_changed(&self, owner: Serial) -> Result<Option<Nanos>> {
+        Ok(self.snapshot().data_changed(owner)?)
     }
 
     /// The digests of what is in an object's `data/`, as sha256sum(1) writes and checks them.
@@ -104,7 +104,7 @@ impl View {
     /// What the store says.
     pub fn digests(&self, owner: Serial) -> Result<String> {
         let mut text = String::new();
-        for (key, serial) in self.items(owner, Folder::Data)? {
+        for (key, serial) in self.items(owner)? {
             if let Some(item) = self.item_row(serial)? {
                 text += &digest_line(&key, Digest::from_bytes(item.digest));
             }
@@ -135,19 +135,16 @@ impl Engine {
         self.apply_growing(origin, move |update, world| {
             update.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
             let answer = |serial| Answer::Objects(vec![(place.kind, serial, [0; 32])]);
-            if let Some(serial) = update.item(place.owner, place.folder, &key)? {
+            if let Some(serial) = update.item(place.owner, &key)? {
                 return match new {
                     true => Err(Refusal::KeyTaken { key: key.clone() }.into()),
                     false => Ok((answer(serial), vec![])),
                 };
             }
             let (serial, now) = (update.next()?, (world.now)().nanos);
-            let Place { kind, owner, folder } = place;
+            let Place { kind, owner } = place;
             let digest = *digest(b"").as_bytes();
-            update.put_item(
-                serial,
-                &Item { kind, owner, folder, key: key.clone(), file: 0, size: 0, digest, changed: now },
-            )?;
+            update.put_item(serial, &Item { kind, owner, key: key.clone(), file: 0, size: 0, digest, changed: now })?;
             Ok((answer(serial), vec![touch(update, place, now)?]))
         })
     }
@@ -169,7 +166,7 @@ impl Engine {
         Ok(done)
     }
 
-    /// Gives an item another key of its folder, in the place of the item that has it; or swaps the two.
+    /// Gives an item another key, in the place of the item that has it; or swaps the two.
     ///
     /// # Errors
     /// [`Refusal::NoKey`], [`Refusal::LongKey`].
@@ -182,7 +179,7 @@ impl Engine {
         let done = self.apply(origin, move |update, world| {
             let (serial, item) = keyed(update, place, &from)?;
             let mut changes = Vec::new();
-            match update.item(place.owner, place.folder, &to)? {
+            match update.item(place.owner, &to)? {
                 Some(other) if other == serial => return Ok((Answer::Done, vec![])),
                 Some(_) if swap => {
                     let (other, there) = keyed(update, place, &to)?;
@@ -219,12 +216,24 @@ impl Engine {
         })
     }
 
-    /// The bytes of an item; `None` when it has none.
+    /// An item with its bytes, which are absent when it has none; `None` when the item is gone.
     ///
     /// # Errors
     /// Its file cannot be opened.
-    pub fn body(&self, view: &View, item: &Item) -> Result<Option<Body>> {
-        self.body_of(view, item, item.file)
+    pub fn item_and_body(&self, serial: Serial) -> Result<Option<(Item, Option<Body>)>> {
+        let mut missing = None;
+        loop {
+            let view = self.view()?;
+            let Some(item) = view.item_row(serial)? else { return Ok(None) };
+            match self.body_of(&view, &item, item.file) {
+                Ok(body) => return Ok(Some((item, body))),
+                // It was written anew, or its owner removed, and the file went that the row had named.
+                Err(Error::Outside(error)) if error.kind() == NotFound && missing != Some(item.file) => {
+                    missing = Some(item.file);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The bytes that an item had in this file, if it is still there.
@@ -284,8 +293,13 @@ impl Engine {
         let (shelf, id) = shelf_of(self.view()?.snapshot(), place.kind, place.owner)?.ok_or(Refusal::Gone)?;
         let (digest, size) = (*draft.seal().map_err(Error::outside)?.as_bytes(), draft.size());
         let file = if size == 0 { 0 } else { self.files.next() };
-        if file != 0 {
-            dirs.place(shelf, id, draft, file).map_err(Error::outside)?;
+        if file != 0
+            && let Err(error) = dirs.place(shelf, id, draft, file)
+        {
+            // The object may have been removed, and its directory with it.
+            self.sweep(shelf, vec![id]);
+            self.view()?.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+            return Err(Error::outside(error));
         }
         let old = Arc::new(Files::default());
         let left = Arc::clone(&old);
@@ -321,23 +335,32 @@ impl Engine {
         }
     }
 
-    /// Throws files away that no row names and that a server before wrote.
-    pub(super) fn collect_items(&self, shelf: Shelf, ids: &[Id]) {
-        let Ok(outside) = self.outside() else { return };
+    /// Throws files away that no row names.
+    pub(super) fn collect_items(&self, dirs: &Dirs, shelf: Shelf, ids: &[Id]) {
         for id in ids {
-            let result = outside.dirs.item_files(shelf, *id).map_err(Error::outside).and_then(|files| {
-                let old: Vec<u64> = files.into_iter().filter(|file| self.files.is_older(*file)).collect();
-                let named = if old.is_empty() { vec![] } else { files_of(self.view()?.snapshot(), shelf, *id)? };
-                old.iter().filter(|file| !named.contains(file)).for_each(|file| {
-                    log::info!("{id}: file {file} belongs to no item and is thrown away");
-                    outside.dirs.discard_item(shelf, *id, *file);
-                });
+            let thrown = self.unnamed_files(dirs, shelf, *id).and_then(|files| {
+                for file in files {
+                    log::info!("{} belongs to no item and is thrown away", file.display());
+                    dirs.throw(&file).map_err(Error::outside)?;
+                }
                 Ok(())
             });
-            if let Err(error) = result {
+            if let Err(error) = thrown {
                 log::warn!("{id}: what is left over of its items cannot be looked for: {error}");
             }
         }
+    }
+
+    /// The files beside an object that no row names; where the store is served, those that a server before
+    /// wrote.
+    pub(super) fn unnamed_files(&self, dirs: &Dirs, shelf: Shelf, id: Id) -> Result<Vec<PathBuf>> {
+        let (files, mut unnamed) = dirs.item_files(shelf, id).map_err(Error::outside)?;
+        let is_old = |file: &u64| self.outside.is_none() || self.files.is_older(*file);
+        let old: Vec<u64> = files.into_iter().filter(is_old).collect();
+        let named = if old.is_empty() { vec![] } else { files_of(self.view()?.snapshot(), shelf, id)? };
+        let old = old.into_iter().filter(|file| !named.contains(file));
+        unnamed.extend(old.map(|file| dirs.item_path(shelf, id, file)));
+        Ok(unnamed)
     }
 
     /// What does not hold of the files of items, a line each.
@@ -357,7 +380,7 @@ impl Engine {
                 Ok(body) => format!("has {} bytes, not {}", body.size(), item.size),
                 Err(error) => format!("cannot be opened: {error}"),
             };
-            let path = format!("{}/{id}/{}/{}", item.kind.dir(), item.folder.name(), item.key);
+            let path = format!("{}/{id}/data/{}", item.kind.dir(), item.key);
             wrong.insert(serial, (item.file, format!("{path}: its file {} {why}", item.file)));
         }
         // One that was written meanwhile has another file now.
@@ -411,23 +434,21 @@ fn files_of(state: &(impl Query + Items), shelf: Shelf, id: Id) -> Result<Vec<u6
         _ => state.object_of(Kind::Ctr, &id)?,
     };
     let mut files = Vec::new();
-    for folder in Folder::ALL {
-        for (_, serial) in owner.map_or(Ok(vec![]), |owner| state.items(owner, folder))? {
-            files.extend(state.item_row(serial)?.map(|item| item.file));
-        }
+    for (_, serial) in owner.map_or(Ok(vec![]), |owner| state.items(owner))? {
+        files.extend(state.item_row(serial)?.map(|item| item.file));
     }
     Ok(files)
 }
 
 fn keyed(update: &Update<'_>, place: Place, key: &str) -> Result<(Serial, Item)> {
     let absent = || Refusal::NoKey { key: key.to_owned() };
-    let serial = update.item(place.owner, place.folder, key)?.ok_or_else(absent)?;
+    let serial = update.item(place.owner, key)?.ok_or_else(absent)?;
     Ok((serial, update.item_row(serial)?.ok_or_else(absent)?))
 }
 
 fn touch(update: &Update<'_>, place: Place, now: Nanos) -> Result<Change> {
-    update.touch_folder(place.owner, place.folder, now)?;
-    Ok(Change::Items(place.kind, place.owner, place.folder))
+    update.touch_data(place.owner, now)?;
+    Ok(Change::Items(place.kind, place.owner))
 }
 
 #[cfg(test)]

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use super::extras::{change_flags, change_metadata};
 use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
 use super::view::View;
-use super::{Engine, Error, Origin, Result, World, items, rootfs};
+use super::{Engine, Error, Origin, Result, World, exited, items, rootfs};
 use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
+use crate::model::json::Value;
 use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
 use crate::store::{Done, Extras, Query, StoreError, Update};
 
@@ -42,6 +44,10 @@ impl Engine {
     /// # Errors
     /// The first refusal; nothing is removed then.
     pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
+        if let [Order::Gc { dry_run }] = orders[..] {
+            return Ok(Done { answer: Answer::Lines(self.gc(dry_run)?), changes: vec![] });
+        }
+        let content = orders.iter().any(|order| matches!(order, Order::Wipe { images: true }));
         let before = self.view()?;
         let done = self.apply(origin, move |update, world| {
             let (mut removed, mut changes) = (Vec::new(), Vec::new());
@@ -54,6 +60,9 @@ impl Engine {
         })?;
         self.unmount_removed(&before, &done.answer);
         self.clear(Kind::Ctr, &done.answer);
+        if content {
+            self.clear(Kind::Image, &done.answer);
+        }
         Ok(done)
     }
 
@@ -114,8 +123,7 @@ pub enum Patience {
     Some,
 }
 
-/// A removal that takes more than one file operation to say. Objects are named by full ID or exact
-/// name.
+/// What no single file operation says. Objects are named by full ID or exact name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Removes containers, which may need one another.
@@ -126,6 +134,30 @@ pub enum Order {
         pod: String,
         /// Whether its containers go too.
         recursive: bool,
+    },
+    /// Sets a container's own text, which may be empty.
+    Metadata {
+        /// The container.
+        ctr: String,
+        /// The text.
+        text: String,
+    },
+    /// Sets flags of a container together, and clears those with nothing to set.
+    Flags {
+        /// The container.
+        ctr: String,
+        /// The flags.
+        set: Vec<(String, Option<Value>)>,
+    },
+    /// Removes all containers and pods.
+    Wipe {
+        /// Whether the images go too.
+        images: bool,
+    },
+    /// Looks for what belongs to nothing in the store, and throws it away. Stands alone.
+    Gc {
+        /// Whether it is only told.
+        dry_run: bool,
     },
 }
 
@@ -140,6 +172,16 @@ fn carry_out(update: &Update<'_>, world: &World, order: &Order) -> Removed {
             let serial = find_exact(update, Kind::Pod, pod)?.serial;
             remove_pod(update, world, serial, *recursive)
         }
+        Order::Metadata { ctr, text } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_metadata(update, world, serial, text.as_bytes())?.1))
+        }
+        Order::Flags { ctr, set } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_flags(update, world, serial, set)?))
+        }
+        Order::Wipe { images } => wipe(update, world, *images),
+        Order::Gc { .. } => Err(Refusal::BadKey { key: "verb".to_owned(), rule: "\"gc\" alone in its write" }.into()),
     }
 }
 type Object = (Kind, Serial, [u8; 32]);
@@ -203,9 +245,46 @@ fn remove_pod(update: &Update<'_>, world: &World, serial: Serial, recursive: boo
     Ok((objects, changes))
 }
 
+/// Removes everything but, perhaps, images.
+fn wipe(update: &Update<'_>, world: &World, images: bool) -> Removed {
+    let objects = |kind| -> Result<Vec<Serial>> { Ok(update.objects(kind)?.into_iter().map(|(s, _)| s).collect()) };
+    let (ctrs, pods) = (objects(Kind::Ctr)?, objects(Kind::Pod)?);
+    for ctr in &ctrs {
+        match update.ctr(*ctr) {
+            Ok(head) => may_remove(&head)?,
+            Err(StoreError::Row { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let now = (world.now)().nanos;
+    let (mut gone, mut changes) = (Vec::new(), Vec::new());
+    // The pods first: they need not be told of each container then.
+    for (kind, serials) in [(Kind::Pod, pods), (Kind::Ctr, ctrs)] {
+        for serial in serials {
+            gone.extend(take_out(update, kind, serial, now, &mut changes)?);
+        }
+    }
+    touch_lists(update, &ALL_LISTS, now, &mut changes)?;
+    if images {
+        let mut freed = Vec::new();
+        for image in objects(Kind::Image)? {
+            freed.extend(remove_image(update, image, now, &mut changes)?);
+        }
+        // Those of no image; the newest first, for a layer is older than those upon it.
+        for layer in objects(Kind::Layer)?.into_iter().rev() {
+            match remove_layer(update, layer, now, &mut changes) {
+                Err(Error::Refused(why @ Refusal::InUse { .. })) => log::warn!("{why}"),
+                removed => freed.extend(removed?),
+            }
+        }
+        gone.extend(freed.into_iter().map(|id| (Kind::Image, 0, *id.as_bytes())));
+    }
+    Ok((gone, changes))
+}
+
 const ALL_LISTS: [List; 4] = [List::Ctr, List::Pod, List::Id, List::Name];
 
-fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
+pub(super) fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
     for list in lists {
         update.touch_list(*list, now)?;
         changes.push(Change::List(*list));
@@ -259,7 +338,7 @@ fn may_go(update: &Update<'_>, serial: Serial, others: &[Serial]) -> Result<()> 
 }
 
 /// Takes an object out and brings what it was tied to up to date.
-fn take_out(
+pub(super) fn take_out(
     update: &Update<'_>,
     kind: Kind,
     serial: Serial,
@@ -268,6 +347,9 @@ fn take_out(
 ) -> Result<Option<Object>> {
     let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
     if kind == Kind::Ctr {
+        if let Ok(head) = update.ctr(serial) {
+            exited::keep(update, &head, now, changes)?;
+        }
         rootfs::release(update, id, serial, now, changes)?;
         items::release(update, serial, changes)?;
     }

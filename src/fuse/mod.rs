@@ -21,7 +21,7 @@ use fuser::{
 };
 
 pub use self::lane::{Lane, Lanes};
-use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
+use self::reply::{NEVER, file_attr, file_type, lifetime, set_time};
 use crate::sys;
 use crate::tree::{
     Caller, Change, Creating, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, Work, errno,
@@ -80,7 +80,10 @@ impl Adapter {
                     self.tree.engine().arrived(asker.origin);
                 }
             }
-            Err(error) => reply(Err(self.refuse(asker, op, place, &error))),
+            Err(error) => {
+                self.tell(error.changes());
+                reply(Err(self.refuse(asker, op, place, &error)));
+            }
         }
     }
 
@@ -146,13 +149,23 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        // What a handle has written is its own, and not what others see.
-        let lifetime = if fh.is_some() { NEVER } else { FOREVER };
-        match self.tree.getattr(ino.0, fh.map(|fh| fh.0)) {
-            Ok(attr) => reply.attr(&lifetime, &file_attr(&attr, self.owner)),
+        let (asker, fh) = (asker(request), fh.map(|fh| fh.0));
+        let getattr = move |adapter: &Adapter| match adapter.tree.getattr(ino.0, fh) {
+            Ok((attr, holds)) => reply.attr(&lifetime(holds), &file_attr(&attr, adapter.owner)),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(asker(request), "getattr", Place::At(ino.0), &error)),
+            Err(error) => reply.error(adapter.refuse(asker, "getattr", Place::At(ino.0), &error)),
+        };
+        let Some(fh) = fh else { return getattr(self) };
+        // A handle has the size of what it reads.
+        if self.tree.is_slow(Opened { ino: ino.0, fh }, Work::Read) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || getattr(&adapter));
         }
+        if self.tree.measures(ino.0) {
+            let adapter = self.clone();
+            return self.lanes.measure.run(move || getattr(&adapter));
+        }
+        getattr(self);
     }
 
     // The kernel takes a SETATTR's attributes without comparing versions (fuse_do_setattr), so they
@@ -389,6 +402,9 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        if self.tree.is_at_rest(fh.0) {
+            return reply.ok();
+        }
         let asker = asker(request);
         let flush = move |adapter: &Adapter| {
             match adapter.tree.flush(asker.origin, asker.caller, Opened { ino: ino.0, fh: fh.0 }) {

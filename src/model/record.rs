@@ -363,15 +363,13 @@ pub struct More {
     pub infra: bool,
 }
 
-/// A file of the caller's own, in a container's or an image's folder. Its bytes lie beside the store.
+/// A file of the caller's own, in the `data/` of a container or an image. Its bytes lie beside the store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Item {
     /// What kind of object has it.
     pub kind: Kind,
     /// The object.
     pub owner: Serial,
-    /// The folder.
-    pub folder: Folder,
     /// Its name there: whatever a file's can be, in UTF-8.
     pub key: String,
     /// The number of the file with its bytes; 0 when it has none.
@@ -382,29 +380,6 @@ pub struct Item {
     pub digest: [u8; 32],
     /// When they changed last, or are said to have.
     pub changed: Nanos,
-}
-
-/// A directory of the caller's own files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum Folder {
-    /// `artifacts/` of a container (libpod's artifacts).
-    Artifacts = 0,
-    /// `data/` of a container or image (the big data of containers/storage).
-    Data = 1,
-}
-
-impl Folder {
-    /// Both.
-    pub const ALL: [Folder; 2] = [Folder::Artifacts, Folder::Data];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Folder::Artifacts => "artifacts",
-            Folder::Data => "data",
-        }
-    }
 }
 
 impl ImageHead {
@@ -497,9 +472,9 @@ pub enum Change {
     TagDir(Serial),
     /// A layer's place in an image is gone.
     Place(Serial),
-    /// What is in a folder of an object.
-    Items(Kind, Serial, Folder),
-    /// A file of a folder changed or is gone.
+    /// What is in an object's `data/`.
+    Items(Kind, Serial),
+    /// A file of the caller's own changed or is gone.
     Item(Serial),
     /// What few containers have: further names, metadata, the list of flags, ID maps.
     More(Serial),
@@ -520,6 +495,8 @@ pub enum Answer {
     Removed(Vec<Vec<[u8; 32]>>),
     /// The version that a document has now.
     Version(u64),
+    /// Lines of text.
+    Lines(Vec<String>),
 }
 
 /// A time, and the same as RFC 3339 writes it.

@@ -142,8 +142,8 @@ impl Asked {
         }
     }
 
-    /// The container's metadata: the bytes that CRI-O has Go write for its RuntimeContainerMetadata.
-    pub fn metadata(&self, pod: Id, image: Id, image_name: &str, created_at: u64) -> Vec<u8> {
+    /// The container's metadata: what CRI-O has Go write for its RuntimeContainerMetadata.
+    pub fn metadata(&self, pod: Id, image: Id, image_name: &str, created_at: u64) -> String {
         let metadata = Metadata {
             pod: self.id.is_some_and(|id| id == pod),
             pod_name: &self.pod_name,
@@ -159,7 +159,7 @@ impl Asked {
             mount_label: &self.mount_label,
         };
         let text = serde_json::to_string(&metadata).expect("a value in memory has string keys and no I/O");
-        escape_html(&text).into_bytes()
+        escape_html(&text)
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
     fn written(document: &str, is_sandbox: bool) -> String {
         let mut asked = Asked::read(&object(document), is_sandbox).unwrap();
         asked.id = is_sandbox.then_some(ID);
-        String::from_utf8(asked.metadata(ID, IMAGE, "localhost/pause:1", 1_700_000_000)).unwrap()
+        asked.metadata(ID, IMAGE, "localhost/pause:1", 1_700_000_000)
     }
 
     #[test]

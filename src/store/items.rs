@@ -4,31 +4,31 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::{Query, Update};
-use super::tables::{FOLDERS, ITEMS};
-use crate::model::record::{Folder, Item, Nanos, Row, Serial};
+use super::tables::{DATA, ITEMS};
+use crate::model::record::{Item, Nanos, Row, Serial};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Questions about items.
 pub trait Items: Query + Sized {
-    /// The item with this key in a folder of an object.
-    fn item(&self, owner: Serial, folder: Folder, key: &str) -> Result<Option<Serial>> {
-        Ok(self.table(ITEMS)?.get((owner, folder as u8, key))?.map(|row| row.value()))
+    /// An object's item with this key.
+    fn item(&self, owner: Serial, key: &str) -> Result<Option<Serial>> {
+        Ok(self.table(ITEMS)?.get((owner, key))?.map(|row| row.value()))
     }
 
-    /// The items of a folder, by key.
-    fn items(&self, owner: Serial, folder: Folder) -> Result<Vec<(String, Serial)>> {
+    /// An object's items, by key.
+    fn items(&self, owner: Serial) -> Result<Vec<(String, Serial)>> {
         let mut found = Vec::new();
-        for entry in self.table(ITEMS)?.range((owner, folder as u8, "")..(owner, folder as u8 + 1, ""))? {
+        for entry in self.table(ITEMS)?.range((owner, "")..(owner + 1, ""))? {
             let (key, serial) = entry?;
-            found.push((key.value().2.to_owned(), serial.value()));
+            found.push((key.value().1.to_owned(), serial.value()));
         }
         Ok(found)
     }
 
     /// Whether an object has any item.
     fn has_items(&self, owner: Serial) -> Result<bool> {
-        Ok(self.table(ITEMS)?.range((owner, 0, "")..(owner + 1, 0, ""))?.next().transpose()?.is_some())
+        Ok(self.table(ITEMS)?.range((owner, "")..(owner + 1, ""))?.next().transpose()?.is_some())
     }
 
     /// What an item is; `None` when it is gone.
@@ -55,9 +55,9 @@ pub trait Items: Query + Sized {
         Ok(found)
     }
 
-    /// When what is in a folder changed last; `None` when it never did.
-    fn folder_changed(&self, owner: Serial, folder: Folder) -> Result<Option<Nanos>> {
-        Ok(self.table(FOLDERS)?.get((owner, folder as u8))?.map(|row| row.value()))
+    /// When one of an object's items came, went or changed last; `None` where it never had one.
+    fn data_changed(&self, owner: Serial) -> Result<Option<Nanos>> {
+        Ok(self.table(DATA)?.get(owner)?.map(|row| row.value()))
     }
 }
 
@@ -67,14 +67,14 @@ impl Update<'_> {
     /// Enters a new item, or writes one that is there anew; its key must be free or its own.
     pub fn put_item(&self, serial: Serial, item: &Item) -> Result<()> {
         self.put_row(serial, &Row::Item(item.clone()))?;
-        self.table(ITEMS)?.insert((item.owner, item.folder as u8, item.key.as_str()), serial)?;
+        self.table(ITEMS)?.insert((item.owner, item.key.as_str()), serial)?;
         Ok(())
     }
 
     /// Takes an item's key away; its row stays, for another key.
     pub fn unkey_item(&self, item: &Item) -> Result<()> {
         self.writes();
-        self.table(ITEMS)?.remove((item.owner, item.folder as u8, item.key.as_str()))?;
+        self.table(ITEMS)?.remove((item.owner, item.key.as_str()))?;
         Ok(())
     }
 
@@ -87,25 +87,23 @@ impl Update<'_> {
     /// Takes all items of an object away, however damaged their rows. Returns their serials.
     pub fn take_items(&self, owner: Serial) -> Result<Vec<Serial>> {
         let mut taken = Vec::new();
-        for folder in Folder::ALL {
-            for (key, serial) in self.items(owner, folder)? {
-                self.writes();
-                self.table(ITEMS)?.remove((owner, folder as u8, key.as_str()))?;
-                self.delete_row(serial)?;
-                taken.push(serial);
-            }
-            if self.folder_changed(owner, folder)?.is_some() {
-                self.writes();
-                self.table(FOLDERS)?.remove((owner, folder as u8))?;
-            }
+        for (key, serial) in self.items(owner)? {
+            self.writes();
+            self.table(ITEMS)?.remove((owner, key.as_str()))?;
+            self.delete_row(serial)?;
+            taken.push(serial);
+        }
+        if self.data_changed(owner)?.is_some() {
+            self.writes();
+            self.table(DATA)?.remove(owner)?;
         }
         Ok(taken)
     }
 
-    /// Notes that what is in a folder changed.
-    pub fn touch_folder(&self, owner: Serial, folder: Folder, now: Nanos) -> Result<()> {
+    /// Notes that one of an object's items came, went or changed.
+    pub fn touch_data(&self, owner: Serial, now: Nanos) -> Result<()> {
         self.writes();
-        self.table(FOLDERS)?.insert((owner, folder as u8), now)?;
+        self.table(DATA)?.insert(owner, now)?;
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ pub use self::check::findings;
 pub use self::content::Contents;
 pub use self::error::{OpenError, StoreError};
 pub use self::items::Items;
-pub use self::more::Extras;
+pub use self::more::{ExitCode, Extras};
 pub use self::query::{Query, Rows, Snapshot, Update};
 pub use self::tables::SCHEMA;
 pub use self::update::{Done, Taken};

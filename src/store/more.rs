@@ -5,7 +5,7 @@ use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::{Query, Update};
-use super::tables::{EXITED, FLAGS, FOLDERS, INFRA, ITEMS, MORE, OBJECTS};
+use super::tables::{DATA, EXITED, FLAGS, INFRA, ITEMS, MORE, OBJECTS};
 use crate::model::id::Id;
 use crate::model::record::{Kind, More, Nanos, Row, Serial};
 
@@ -59,29 +59,50 @@ pub trait Extras: Query + Sized {
     }
 
     /// What the container of this ID ended with, if it is gone.
-    fn exited(&self, id: &Id) -> Result<Option<Serial>> {
-        Ok(self.table(EXITED)?.get(id.as_bytes())?.map(|row| row.value()))
+    fn exited(&self, id: &Id) -> Result<Option<ExitCode>> {
+        let serial = self.table(EXITED)?.get(id.as_bytes())?.map(|row| row.value());
+        Ok(serial.map_or(Ok(None), |serial| self.row(serial))?.and_then(|row| exit_code(serial?, &row)))
     }
 
-    /// All containers that are gone and not forgotten.
-    fn all_exited(&self) -> Result<Vec<(Serial, Id)>> {
+    /// What containers ended with that are gone and not forgotten. A damaged row is passed over.
+    fn all_exited(&self) -> Result<Vec<ExitCode>> {
+        let rows = self.rows()?;
         let mut found = Vec::new();
         for entry in self.table(EXITED)?.iter()? {
-            let (id, serial) = entry?;
-            found.push((serial.value(), Id::from_bytes(*id.value())));
+            let serial = entry?.1.value();
+            found.extend(rows.get(serial).ok().flatten().and_then(|row| exit_code(serial, &row)));
         }
-        found.sort_unstable();
         Ok(found)
     }
 }
 
 impl<Q: Query> Extras for Q {}
 
+/// What a container that is gone ended with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExitCode {
+    /// The serial of its row.
+    pub serial: Serial,
+    /// The container's ID.
+    pub id: Id,
+    /// The exit code.
+    pub code: i64,
+    /// When the container went.
+    pub gone: Nanos,
+}
+
+fn exit_code(serial: Serial, row: &Row) -> Option<ExitCode> {
+    match *row {
+        Row::Exited { id, code, gone, .. } => Some(ExitCode { serial, id: Id::from_bytes(id), code, gone }),
+        _ => None,
+    }
+}
+
 impl Update<'_> {
     /// Makes the tables of what few containers have, and of items.
     pub(super) fn create_more_tables(&self) -> Result<()> {
         self.table(ITEMS)?;
-        self.table(FOLDERS)?;
+        self.table(DATA)?;
         self.table(MORE)?;
         self.table(FLAGS)?;
         self.table(INFRA)?;
@@ -125,6 +146,18 @@ impl Update<'_> {
         Ok(serial)
     }
 
+    /// Takes the flags away that were made and never said anything: no file that would is open any more.
+    pub fn take_blank_flags(&self) -> Result<()> {
+        let mut blank = Vec::new();
+        for entry in self.table(FLAGS)?.iter()? {
+            let (key, serial) = entry?;
+            if matches!(self.row(serial.value()), Ok(Some(Row::Flag { value, .. })) if value.is_empty()) {
+                blank.push((key.value().0, key.value().1.to_owned()));
+            }
+        }
+        blank.iter().try_for_each(|(ctr, name)| self.take_flag(*ctr, name).map(drop))
+    }
+
     /// Takes everything away that a container has beside its head. Returns its flags' serials.
     pub(super) fn take_more(&self, ctr: Serial) -> Result<Vec<Serial>> {
         let names = self.flags(ctr)?;
@@ -133,5 +166,36 @@ impl Update<'_> {
         }
         self.table(MORE)?.remove(ctr)?;
         Ok(names.into_iter().map(|(_, serial)| serial).collect())
+    }
+
+    /// Keeps what a container that goes ended with.
+    pub fn put_exited(&self, id: &Id, name: &str, code: i64, now: Nanos) -> Result<()> {
+        let serial = self.next()?;
+        self.put_row(serial, &Row::Exited { id: *id.as_bytes(), name: name.to_owned(), code, gone: now })?;
+        self.table(EXITED)?.insert(id.as_bytes(), serial)?;
+        Ok(())
+    }
+
+    /// Forgets what the container of this ID ended with. Returns the serial, if it was known.
+    pub fn take_exited(&self, id: &Id) -> Result<Option<Serial>> {
+        let Some(serial) = self.table(EXITED)?.get(id.as_bytes())?.map(|row| row.value()) else { return Ok(None) };
+        self.writes();
+        self.table(EXITED)?.remove(id.as_bytes())?;
+        self.delete_row(serial)?;
+        Ok(Some(serial))
+    }
+
+    /// Forgets what all containers ended with that are gone, damaged rows too.
+    pub fn take_all_exited(&self) -> Result<()> {
+        let mut serials = Vec::new();
+        for entry in self.table(EXITED)?.iter()? {
+            serials.push(entry?.1.value());
+        }
+        if serials.is_empty() {
+            return Ok(());
+        }
+        self.writes();
+        self.table(EXITED)?.retain(|_, _| false)?;
+        serials.into_iter().try_for_each(|serial| self.delete_row(serial))
     }
 }

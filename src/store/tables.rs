@@ -20,8 +20,8 @@
 //! children  layer, layer        -> ()           the layers upon a layer
 //! users     image, container    -> ()           the containers of an image
 //! mounted   container           -> ()           those that were asked to be mounted, in this boot
-//! items     object, folder, key -> serial       a caller's own files; their bytes lie beside the store
-//! folders   object, folder      -> nanoseconds  when what is in one changed last; absent where nothing did
+//! items     object, key         -> serial       a caller's own files; their bytes lie beside the store
+//! data      object              -> nanoseconds  when one of these came or went last; absent where none did
 //! more      container           -> More (postcard)  further names, metadata, ID maps; absent where there are none
 //! flags     container, name     -> serial       of the flag
 //! infra     ID                  -> serial       of the container that carries its pod's ID; in objects, not in ids
@@ -57,8 +57,8 @@ pub(super) const CHILDREN: TableDefinition<(u64, u64), ()> = TableDefinition::ne
 pub(super) const USERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("users");
 pub(super) const MOUNTED: TableDefinition<u64, ()> = TableDefinition::new("mounted");
 pub(super) const LISTS: TableDefinition<u8, u64> = TableDefinition::new("lists");
-pub(super) const ITEMS: TableDefinition<(u64, u8, &str), u64> = TableDefinition::new("items");
-pub(super) const FOLDERS: TableDefinition<(u64, u8), u64> = TableDefinition::new("folders");
+pub(super) const ITEMS: TableDefinition<(u64, &str), u64> = TableDefinition::new("items");
+pub(super) const DATA: TableDefinition<u64, u64> = TableDefinition::new("data");
 pub(super) const MORE: TableDefinition<u64, &[u8]> = TableDefinition::new("more");
 pub(super) const FLAGS: TableDefinition<(u64, &str), u64> = TableDefinition::new("flags");
 pub(super) const INFRA: TableDefinition<&Key, u64> = TableDefinition::new("infra");

@@ -34,40 +34,80 @@ impl AsFd for PidFd {
     }
 }
 
-/// How far a thread is on its way out.
+/// What memory a thread has, which `statm` tells without a lock that sleeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
-    /// It lives.
-    No,
-    /// It ends by itself.
-    Exits,
-    /// A signal ends it.
-    Killed,
+enum Memory {
+    /// None any more: it has given it up, before it closes its files (do_exit).
+    Gone,
+    /// One without a program: in execve(2), before the new one is loaded. It closes files by then, and
+    /// holds exec_update_lock, for which readers of most that /proc has of it wait.
+    Empty,
+    /// A program, or it cannot be told.
+    Program,
 }
 
-/// Whether a thread is ending, and how; one that is not there is taken to live.
-pub fn ending(thread: u32) -> Ending {
-    // linux/sched.h. The ninth field of stat is the seventh behind the name.
-    const PF_EXITING: u64 = 0x4;
-    const PF_SIGNALED: u64 = 0x400;
-    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
-    let stat = String::from_utf8_lossy(&stat);
-    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
-    match flags {
-        Some(flags) if flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 => Ending::Killed,
-        Some(flags) if flags & PF_EXITING != 0 => Ending::Exits,
-        _ => Ending::No,
+fn memory(thread: u32) -> Memory {
+    let sizes = fs::read_to_string(format!("/proc/{thread}/statm")).unwrap_or_default();
+    let mut pages = sizes.split_whitespace();
+    match (pages.next(), pages.nth(2)) {
+        (Some("0"), _) => Memory::Gone,
+        (_, Some("0")) => Memory::Empty,
+        _ => Memory::Program,
     }
 }
 
-/// Whether a process has a descriptor of an inode with this number. The inode's filesystem is asked
-/// nothing.
-pub fn has_open(process: u32, inode: u64) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fdinfo")) else { return false };
-    let wanted = |text: String| {
-        text.lines().any(|line| line.strip_prefix("ino:").is_some_and(|number| number.trim() == inode.to_string()))
-    };
-    entries.flatten().any(|entry| fs::read_to_string(entry.path()).is_ok_and(wanted))
+/// Whether a thread is on its way out because a signal ends its process; one that is not there is not.
+/// It is not waited for, even where it waits for us.
+pub fn is_killed(thread: u32) -> bool {
+    if memory(thread) != Memory::Gone {
+        return false;
+    }
+    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
+    says_killed(&String::from_utf8_lossy(&stat))
+}
+
+fn says_killed(stat: &str) -> bool {
+    // linux/sched.h.
+    const PF_EXITING: u64 = 0x4;
+    const PF_SIGNALED: u64 = 0x400;
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // proc_pid_stat(5) counts from 1, the number and the name first.
+    let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok());
+    let (Some(flags), Some(threads), Some(status)) = (field(9), field(20), field(52)) else { return false };
+    // The other threads of a process that ends by itself are ended by a signal, too. Who may not see
+    // the status reads 0.
+    flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 && (status & 0x7f != 0 || status == 0 && threads == 1)
+}
+
+/// Whether a file with this inode number stays open where it was opened: the closing thread is not of
+/// the process of the `opener`, or that has another descriptor of it, or it cannot be told. An opener
+/// that is 0 or gone is taken to be the closer's. The file's filesystem is not waited for; the opener
+/// and the closer may be, in the middle of an execve(2).
+pub fn stays_open(closer: u32, opener: u32, inode: u64) -> bool {
+    if memory(closer) == Memory::Empty {
+        return true;
+    }
+    let lives = opener != 0 && Path::new(&format!("/proc/{opener}")).exists();
+    if lives && opener != closer && !Path::new(&format!("/proc/{opener}/task/{closer}")).exists() {
+        return true;
+    }
+    has_open(closer, inode)
+}
+
+/// Whether a process has a descriptor of a regular file with this inode number.
+fn has_open(process: u32, inode: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    entries.flatten().any(|entry| {
+        // Sockets, pipes and the like have no path, and locks of their own that `fdinfo` takes.
+        let is_file = fs::read_link(entry.path()).is_ok_and(|target| target.is_absolute());
+        let info = Path::new(&format!("/proc/{process}/fdinfo")).join(entry.file_name());
+        is_file && fs::read_to_string(info).is_ok_and(|text| inode_in(&text) == Some(inode))
+    })
+}
+
+fn inode_in(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }
 
 /// The beginning of `/proc/PID/stat`.
@@ -185,6 +225,42 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) Z (b", 'S', 4711));
         assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn who_is_killed_is_told_from_who_ends() {
+        let stat = |flags: u32, threads: u32, status: u32| {
+            format!("7 (a) b) R 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 9 {}{status}", "0 ".repeat(29))
+        };
+        assert!(says_killed(&stat(0x404, 1, 9)) && says_killed(&stat(0x404, 3, 0x80 | 11)));
+        assert!(says_killed(&stat(0x404, 1, 0)), "the status is not for us to see");
+        assert!(!says_killed(&stat(0x404, 3, 0)), "another thread has called exit_group(2)");
+        assert!(!says_killed(&stat(0x404, 3, 2 << 8)));
+        assert!(!says_killed(&stat(0x4, 1, 0)) && !says_killed(&stat(0x400, 1, 9)) && !says_killed(""));
+    }
+
+    #[test]
+    fn descriptors_of_a_process_are_found() {
+        use std::os::unix::fs::MetadataExt;
+        let (file, me) = (File::open("/proc/self/exe").unwrap(), std::process::id());
+        let inode = file.metadata().unwrap().ino();
+        assert!(stays_open(me, me, inode) && stays_open(me, 0, inode));
+        assert!(!stays_open(me, me, u64::MAX));
+        assert!(stays_open(me, 1, u64::MAX), "another process opened it");
+        assert!(!is_killed(me) && !is_killed(0));
+        assert_eq!(memory(me), Memory::Program);
+    }
+
+    #[test]
+    fn one_that_has_ended_has_no_memory() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let child_ends = || Stat::read(child.id()).is_ok_and(|stat| stat.state == 'Z');
+        while !child_ends() {
+            std::thread::yield_now();
+        }
+        assert_eq!(memory(child.id()), Memory::Gone);
+        assert!(!is_killed(child.id()));
+        child.wait().unwrap();
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn errno(error: &Error) -> Errno {
         Error::Store(store) => failed(store),
         Error::Mount(mount) => unmounted(mount),
         Error::Outside(error) => kernel(error),
+        Error::TakenBack(error, _) => errno(error),
     }
 }
 
@@ -80,6 +81,12 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::LastName { .. } => Errno::EBUSY,
         Refusal::PodNotEmpty { .. } | Refusal::NamesBelow { .. } => Errno::ENOTEMPTY,
         Refusal::BadName { .. }
+        | Refusal::NoName
+        | Refusal::BadMap { .. }
+        | Refusal::MapOverlaps { .. }
+        | Refusal::BadFlag { .. }
+        | Refusal::LoneLabel { .. }
+        | Refusal::NotUtf8 { .. }
         | Refusal::BadJson(_)
         | Refusal::BadByte { .. }
         | Refusal::NotAnObject
@@ -90,13 +97,17 @@ fn refused(refusal: &Refusal) -> Errno {
         | Refusal::NoAccount { .. }
         | Refusal::NoRootfs { .. }
         | Refusal::NoLayer { .. }
+        | Refusal::NeedsVolatile { .. }
         | Refusal::BadDigest { .. }
         | Refusal::UnknownVerb { .. } => Errno::EINVAL,
         Refusal::TooLarge { .. } => Errno::EFBIG,
         Refusal::LongKey { .. } => Errno::ENAMETOOLONG,
         Refusal::DependsOnItself { .. } => Errno::ELOOP,
-        Refusal::CrossesPod { .. } | Refusal::OtherFolder => Errno::EXDEV,
-        Refusal::FixedKey { .. } | Refusal::PrefixNotExact { .. } | Refusal::NotYours { .. } => Errno::EPERM,
+        Refusal::CrossesPod { .. } | Refusal::OtherDirectory => Errno::EXDEV,
+        Refusal::FixedKey { .. }
+        | Refusal::FixedFlag { .. }
+        | Refusal::PrefixNotExact { .. }
+        | Refusal::NotYours { .. } => Errno::EPERM,
         Refusal::ReadOnly { .. } => Errno::EACCES,
         Refusal::Changed | Refusal::Gone => Errno::ESTALE,
         Refusal::Undecodable { .. } => Errno::EIO,

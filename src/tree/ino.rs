@@ -59,7 +59,7 @@ pub fn touched(change: Change) -> Vec<Ino> {
         | Change::Dependents(serial)
         | Change::Names(serial)
         | Change::Users(_, serial)
-        | Change::Items(_, serial, _)
+        | Change::Items(_, serial)
         | Change::More(serial)
         | Change::Children(serial) => entries(serial),
         Change::Binding(serial)

@@ -1,4 +1,4 @@
-//! Files of callers: `artifacts/` and `data/`.
+//! The files of callers in `data/`.
 //!
 //! A handle that is written has a draft of its own, begun with what the item holds then; a close makes
 //! the draft the item, whole. Who reads keeps the bytes that he opened. So nobody ever sees half of
@@ -15,8 +15,9 @@ use super::keep::{Noted, ReadNote};
 use super::lookup::{Entered, Lifetime, SetAttr, SetTime};
 use super::node::{Attr, FileKind, Node};
 use super::plan::{Access, Dir};
+use super::texts;
 use super::{Caller, Outcome, Result, Tree};
-use crate::engine::{Body, Draft, Error, ItemPlace, MAX_ITEM, Origin, View};
+use crate::engine::{Body, Draft, Error, ItemPlace, MAX_ITEM, Origin};
 use crate::model::error::Refusal;
 use crate::model::record::{Answer, Item, Nanos};
 
@@ -24,6 +25,9 @@ use crate::model::record::{Answer, Item, Nanos};
 const SMALL: u64 = 1 << 20;
 /// Stands in a handle's note for the number of a request: no kernel counts that far.
 const GIVEN_UP: u64 = u64::MAX;
+/// Stands in a handle's note with the thread that opened it, in the place of a length, until something
+/// is asked of it. The inode then stands in the place of a request.
+const JUST_OPENED: u64 = 1 << 63;
 
 /// What is asked of an open item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,16 +40,15 @@ pub enum Work {
     Commit,
 }
 
-/// Who closes a descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Closer {
-    /// A process that has no other of the file.
-    Whole,
-    /// A process that has another, as a shell does that has just moved it to its place, or that ends
-    /// and may have it from a shell.
-    Partial,
-    /// A process that is being killed.
-    Killed,
+/// What is asked about who closes a descriptor of an item. It must not wait for the closer, who waits
+/// for the answer.
+#[derive(Clone, Copy)]
+pub struct Closers {
+    /// Whether a thread is being killed.
+    pub is_killed: fn(u32) -> bool,
+    /// Whether an inode stays open where it was opened, by the threads that close and opened it (0
+    /// where it is not known).
+    pub stays_open: fn(u32, u32, Ino) -> bool,
 }
 
 /// How an item is opened that may have to be made.
@@ -63,7 +66,7 @@ pub(super) struct OpenItems(RwLock<HashMap<u64, Arc<OpenItem>>>);
 
 struct OpenItem {
     ino: Ino,
-    /// The thread that opened it.
+    /// The thread that opened it; 0 where that is not known.
     opener: u32,
     state: Mutex<State>,
 }
@@ -72,8 +75,10 @@ struct OpenItem {
 struct State {
     /// Whose it is; not known of one that went when an earlier server opened it.
     place: Option<ItemPlace>,
-    /// Whether nothing was asked of it yet.
+    /// Whether it was opened to be written and nothing was asked of it yet.
     fresh: bool,
+    /// Whether its note says so, for the server after this one.
+    noted_fresh: bool,
     /// What it reads; absent when that is nothing.
     body: Option<Body>,
     /// The number of the body's file.
@@ -82,9 +87,11 @@ struct State {
     lost: bool,
     /// What it has written.
     draft: Option<Draft>,
-    /// Whether the draft is empty because the opening cut it off, and nothing was written since.
+    /// Whether the draft is empty because the opening cut it off, and nothing was written since. A
+    /// shell that opens a file closes one descriptor of it before its command writes to the other: so
+    /// this alone is the item only once it is closed where it was opened.
     only_cut: bool,
-    /// Whether the last close makes the draft the item, because one before could not know.
+    /// Whether RELEASE makes such a draft the item, for those closed it who did not open it.
     pending: bool,
     /// The time of change that was set since it was written last.
     changed: Option<Nanos>,
@@ -92,17 +99,37 @@ struct State {
     given_up: Option<Error>,
 }
 
+impl State {
+    /// How many bytes the handle sees, unless they are lost.
+    fn size(&self) -> Option<u64> {
+        match (&self.draft, &self.body) {
+            (Some(draft), _) => Some(draft.size()),
+            (None, Some(body)) => Some(body.size()),
+            (None, None) => (!self.lost).then_some(0),
+        }
+    }
+}
+
 impl Tree {
-    /// Opens an item.
-    pub(super) fn open_item(&self, view: &View, number: Ino, item: &Item, caller: Caller) -> Result<Opened> {
-        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
-        let body = self.engine.body(view, item)?;
-        let state = State { place: Some(place), fresh: true, body, file: item.file, ..State::default() };
-        let open = OpenItem { ino: number, opener: caller.pid, state: Mutex::new(state) };
+    /// Opens an item; `fresh` when it may be cut off next, as a part of its opening.
+    pub(super) fn open_item(&self, caller: Caller, number: Ino, fresh: bool) -> Result<(Opened, Item)> {
+        let (item, body) = self.engine.item_and_body(split(number).0)?.ok_or(Refusal::Gone)?;
+        let state = State {
+            place: Some(place_of(&item)),
+            fresh,
+            noted_fresh: fresh,
+            body,
+            file: item.file,
+            ..State::default()
+        };
         let fh = self.handles.item_number();
+        match fresh {
+            true => self.note_item(fh, item.file, JUST_OPENED | u64::from(caller.pid), number),
+            false => self.note_item(fh, item.file, 0, 0),
+        }
+        let open = OpenItem { ino: number, opener: caller.pid, state: Mutex::new(state) };
         self.items.0.write().insert(fh, Arc::new(open));
-        self.note_item(fh, item.file, 0, 0);
-        Ok(Opened { ino: number, fh })
+        Ok((Opened { ino: number, fh }, item))
     }
 
     /// Makes an item and opens it.
@@ -118,7 +145,10 @@ impl Tree {
         creating: Creating,
     ) -> Result<Outcome<(Entered, Opened)>> {
         let node = self.node(&self.engine.view()?, parent)?;
-        let Some(place) = folder_of(&node) else {
+        if let Some(ctr) = texts::flags_of(&node) {
+            return self.create_flag(origin, caller, ctr, name, creating);
+        }
+        let Some(place) = data_of(&node) else {
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };
@@ -127,9 +157,9 @@ impl Tree {
             Answer::Objects(objects) => objects.first().ok_or(Refusal::Gone)?.1,
             _ => return Err(Refusal::Gone.into()),
         };
-        let (view, number) = (self.engine.view()?, ino(serial, slot::SELF));
-        let item = view.item_row(serial)?.ok_or(Refusal::Gone)?;
-        let opened = self.open_item(&view, number, &item, caller)?;
+        let number = ino(serial, slot::SELF);
+        // The kernel leaves it to us to cut off what it did not know to be there.
+        let (opened, item) = self.open_item(caller, number, false)?;
         if creating.cut && item.size > 0 {
             self.cut(opened, 0, true)?;
         }
@@ -165,7 +195,7 @@ impl Tree {
     pub(super) fn read_item(&self, opened: Opened, offset: u64, size: usize) -> Result<Vec<u8>> {
         let open = self.open_of(opened)?;
         let mut state = open.state.lock();
-        state.fresh = false;
+        self.used(opened.fh, &mut state);
         let read = match (&state.draft, &state.body) {
             (Some(draft), _) => draft.read_at(offset, size),
             (None, _) if state.lost => return Err(Refusal::Changed.into()),
@@ -185,7 +215,7 @@ impl Tree {
     ) -> Result<Outcome<usize>> {
         let open = self.open_of(opened)?;
         let mut state = open.state.lock();
-        state.fresh = false;
+        self.used(opened.fh, &mut state);
         if let Some(error) = &state.given_up {
             return Err(error.clone());
         }
@@ -207,7 +237,9 @@ impl Tree {
         append: bool,
     ) -> Result<()> {
         let before = match self.handles.keep.read_note(opened.fh) {
-            Noted::Read(note) if origin.resent && note.digest == origin.unique => Some(note.length),
+            Noted::Read(note) if origin.resent && note.digest == origin.unique && note.length < JUST_OPENED => {
+                Some(note.length)
+            }
             _ => None,
         };
         let file = state.file;
@@ -231,15 +263,9 @@ impl Tree {
     /// The draft of a handle, begun with up to so many bytes of what the item holds now.
     fn draft_of<'s>(&self, opened: Opened, state: &'s mut State, upto: u64) -> Result<&'s mut Draft> {
         if state.draft.is_none() {
-            let view = self.engine.view()?;
-            let draft = match view.item_row(split(opened.ino).0)? {
-                Some(item) => {
-                    let body = self.engine.body(&view, &item)?;
-                    self.engine.begin_draft(opened.fh, body.as_ref(), upto)?
-                }
-                None => self.engine.begin_draft(opened.fh, state.body.as_ref(), upto)?,
-            };
-            state.draft = Some(draft);
+            let now = self.engine.item_and_body(split(opened.ino).0)?;
+            let body = now.as_ref().map_or(state.body.as_ref(), |(_, body)| body.as_ref());
+            state.draft = Some(self.engine.begin_draft(opened.fh, body, upto)?);
         }
         state.draft.as_mut().ok_or_else(|| Refusal::Gone.into())
     }
@@ -253,10 +279,14 @@ impl Tree {
     }
 
     /// Gives what a handle writes another size; `only` when its opening does.
-    fn cut(&self, opened: Opened, size: u64, only: bool) -> Result<u64> {
+    fn cut(&self, opened: Opened, size: u64, only: bool) -> Result<()> {
         let open = self.open_of(opened)?;
         let mut state = open.state.lock();
-        state.fresh = false;
+        match only {
+            // The note stays: this may be sent again, to a server that knows nothing else of the handle.
+            true => state.fresh = false,
+            false => self.used(opened.fh, &mut state),
+        }
         if let Some(error) = &state.given_up {
             return Err(error.clone());
         }
@@ -265,22 +295,41 @@ impl Tree {
         }
         self.draft_of(opened, &mut state, size)?.set_size(size).map_err(outside)?;
         (state.only_cut, state.pending, state.changed) = (only, false, None);
-        Ok(size)
+        Ok(())
     }
 
-    /// Makes what a handle has written the item, when a descriptor is closed or a caller syncs.
-    pub(super) fn close_item(&self, origin: Origin, opened: Opened, closer: Closer) -> Result<Outcome<()>> {
+    /// Makes what a handle has written the item, when a thread closes a descriptor of it.
+    pub(super) fn close_item(&self, origin: Origin, opened: Opened, closer: u32) -> Result<Outcome<()>> {
+        let nothing = Outcome { value: (), changes: vec![] };
         let open = self.open_of(opened)?;
         let mut state = open.state.lock();
-        state.fresh = false;
+        self.used(opened.fh, &mut state);
         if let Some(error) = &state.given_up {
             return Err(error.clone());
         }
-        state.pending = closer == Closer::Partial && state.only_cut;
-        if closer == Closer::Killed || state.pending {
-            return Ok(Outcome { value: (), changes: vec![] });
+        if state.draft.is_none() {
+            return Ok(nothing);
+        }
+        state.pending = false;
+        if (self.closers.is_killed)(closer) {
+            return Ok(nothing);
+        }
+        if state.only_cut && (self.closers.stays_open)(closer, open.opener, opened.ino) {
+            state.pending = true;
+            return Ok(nothing);
         }
         self.commit_draft(origin, opened, &mut state)
+    }
+
+    /// Makes what a handle has written the item, when a caller waits for that.
+    pub(super) fn sync_item(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        let open = self.open_of(opened)?;
+        let mut state = open.state.lock();
+        self.used(opened.fh, &mut state);
+        match &state.given_up {
+            Some(error) => Err(error.clone()),
+            None => self.commit_draft(origin, opened, &mut state),
+        }
     }
 
     fn commit_draft(&self, origin: Origin, opened: Opened, state: &mut State) -> Result<Outcome<()>> {
@@ -326,14 +375,13 @@ impl Tree {
         set: SetAttr,
     ) -> Result<Outcome<Attr>> {
         let mut changes = Vec::new();
-        let mut cut = None;
         if let Some(size) = set.size {
             // open(2) with O_TRUNC arrives as an open and a SETATTR of the same thread, which does not
             // name the handle (fuse_do_setattr, ATTR_OPEN).
             let opening = || if size == 0 { self.just_opened(number, caller) } else { None };
             match (fh.filter(|fh| is_item(*fh)), opening()) {
-                (Some(fh), _) => cut = Some(self.cut(Opened { ino: number, fh }, size, false)?),
-                (None, Some(fh)) => cut = Some(self.cut(Opened { ino: number, fh }, size, true)?),
+                (Some(fh), _) => self.cut(Opened { ino: number, fh }, size, false)?,
+                (None, Some(fh)) => self.cut(Opened { ino: number, fh }, size, true)?,
                 (None, None) => changes.extend(self.cut_by_path(origin, number, size)?),
             }
         } else if let Some(time) = set.mtime {
@@ -341,43 +389,59 @@ impl Tree {
                 SetTime::Now => None,
                 SetTime::At(nanos) => Some(nanos),
             };
-            if !self.say_changed(number, changed) {
+            if !self.say_changed(number, caller, changed) {
                 changes.extend(self.engine.set_item_time(origin, split(number).0, changed)?.changes);
             }
         }
-        let attr = self.item_getattr(number, fh)?;
-        Ok(Outcome { value: Attr { size: cut.unwrap_or(attr.size), ..attr }, changes })
+        // Not the size that the handle has: the kernel would end others' sendfile(2) there.
+        let (attr, _) = self.item_getattr(number, None)?;
+        Ok(Outcome { value: attr, changes })
     }
 
     fn cut_by_path(&self, origin: Origin, number: Ino, size: u64) -> Result<Vec<super::Change>> {
         if size > MAX_ITEM {
             return Err(too_large());
         }
-        let view = self.engine.view()?;
-        let item = view.item_row(split(number).0)?.ok_or(Refusal::Gone)?;
-        let place = ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder };
-        let body = self.engine.body(&view, &item)?;
+        let serial = split(number).0;
+        let (item, body) = self.engine.item_and_body(serial)?.ok_or(Refusal::Gone)?;
         let mut draft = self.engine.begin_draft(self.engine.draft_name(), body.as_ref(), size)?;
         let done = draft
             .set_size(size)
             .map_err(outside)
-            .and_then(|()| self.engine.commit_item(origin, place, split(number).0, &mut draft, None));
+            .and_then(|()| self.engine.commit_item(origin, place_of(&item), serial, &mut draft, None));
         self.engine.drop_draft(&draft);
         Ok(done?.changes)
     }
 
-    /// The handle that this thread opened last and did nothing with yet.
+    /// The handle that this thread opened last to be written, and did nothing with yet. The server that
+    /// opened it may have died since.
     fn just_opened(&self, number: Ino, caller: Caller) -> Option<u64> {
         let items = self.items.0.read();
         let own = items.iter().filter(|(_, open)| open.ino == number && open.opener == caller.pid);
-        own.filter(|(_, open)| open.state.try_lock().is_some_and(|state| state.fresh)).map(|(fh, _)| *fh).max()
+        let own = own.filter(|(_, open)| open.state.try_lock().is_some_and(|state| state.fresh)).map(|(fh, _)| *fh);
+        let left = || {
+            let is_fresh =
+                |note: &ReadNote| (note.length, note.digest) == (JUST_OPENED | u64::from(caller.pid), number);
+            let notes = self.handles.keep.notes().unwrap_or_default();
+            let left = notes.into_iter().filter(|(fh, note)| is_item(*fh) && is_fresh(note));
+            left.map(|(fh, _)| fh).filter(|fh| self.handles.is_older(*fh) && !items.contains_key(fh)).max()
+        };
+        own.max().or_else(left)
     }
 
-    /// Tells the handles that write an item when it changed; false when there are none.
-    fn say_changed(&self, number: Ino, changed: Option<Nanos>) -> bool {
+    /// Says that something is asked of a handle.
+    fn used(&self, fh: u64, state: &mut State) {
+        state.fresh = false;
+        if std::mem::take(&mut state.noted_fresh) {
+            self.note_item(fh, state.file, 0, 0);
+        }
+    }
+
+    /// Tells the handle with which a thread writes an item when it changed; false when there is none.
+    fn say_changed(&self, number: Ino, caller: Caller, changed: Option<Nanos>) -> bool {
         let items = self.items.0.read();
         let mut told = false;
-        for open in items.values().filter(|open| open.ino == number) {
+        for open in items.values().filter(|open| open.ino == number && open.opener == caller.pid) {
             if let Some(mut state) = open.state.try_lock()
                 && state.draft.is_some()
             {
@@ -388,28 +452,39 @@ impl Tree {
         told
     }
 
-    /// The attributes of an item as its handle has it; also of one that was taken away and is open.
-    pub(super) fn item_getattr(&self, number: Ino, fh: Option<u64>) -> Result<Attr> {
+    /// The attributes of an item, and how long they hold. A handle sees the size of what it reads or has
+    /// written, all others that of the item; of one that was taken away, whatever is still open.
+    pub(super) fn item_getattr(&self, number: Ino, fh: Option<u64>) -> Result<(Attr, Lifetime)> {
         let view = self.engine.view()?;
         let open = match fh.filter(|fh| is_item(*fh)) {
             Some(fh) => Some(self.open_of(Opened { ino: number, fh })?),
             None => None,
         };
-        let own = open.and_then(|open| open.state.try_lock().and_then(|state| state.draft.as_ref().map(Draft::size)));
         if let Some(item) = view.item_row(split(number).0)? {
-            return Ok(self.item_attr(number, own.unwrap_or(item.size), item.changed));
+            let size = open.and_then(|open| open.state.lock().size()).unwrap_or(item.size);
+            let lifetime = match self.is_seen_otherwise(number, item.size) {
+                true => Lifetime::Once,
+                false => Lifetime::Forever,
+            };
+            return Ok((self.item_attr(number, size, item.changed), lifetime));
         }
-        let open = self.items.0.read().values().find(|open| open.ino == number).map(Arc::clone);
-        let open = open.ok_or(Refusal::Gone)?;
+        let any = || self.items.0.read().values().find(|open| open.ino == number).map(Arc::clone);
+        let open = open.or_else(any).ok_or(Refusal::Gone)?;
         let state = open.state.lock();
         let place = state.place.ok_or(Refusal::Gone)?;
         view.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
-        let size = state.draft.as_ref().map(Draft::size).or(state.body.as_ref().map(Body::size));
-        Ok(self.item_attr(number, size.unwrap_or(0), 0))
+        Ok((self.item_attr(number, state.size().unwrap_or(0), 0), Lifetime::Once))
+    }
+
+    /// Whether a handle has an item with another size than others see.
+    fn is_seen_otherwise(&self, number: Ino, size: u64) -> bool {
+        let items = self.items.0.read();
+        let mut open = items.values().filter(|open| open.ino == number);
+        open.any(|open| open.state.try_lock().is_none_or(|state| state.size().is_some_and(|own| own != size)))
     }
 
     fn item_attr(&self, ino: Ino, size: u64, changed: Nanos) -> Attr {
-        Attr { ino, kind: FileKind::File, mode: self.mode(Access::Secret), size, changed }
+        Attr { ino, kind: FileKind::File, mode: self.mode(Access::Secret), size, exact: true, changed }
     }
 
     /// An open item; one of an earlier server comes back as far as that left it.
@@ -420,8 +495,13 @@ impl Tree {
         let view = self.engine.view()?;
         let item = view.item_row(split(opened.ino).0)?;
         let mut state = State { draft: self.engine.resume_draft(opened.fh), lost: true, ..State::default() };
-        state.place = item.as_ref().map(|item| ItemPlace { kind: item.kind, owner: item.owner, folder: item.folder });
+        state.place = item.as_ref().map(place_of);
+        state.only_cut = state.draft.as_ref().is_some_and(|draft| draft.size() == 0);
+        let mut opener = 0;
         if let Noted::Read(note) = self.handles.keep.read_note(opened.fh) {
+            if note.length >= JUST_OPENED {
+                (opener, state.noted_fresh) = (note.length as u32, true);
+            }
             state.file = note.version.unwrap_or(0);
             state.given_up = (note.digest == GIVEN_UP).then(|| Refusal::GivenUp.into());
             if state.file == 0 {
@@ -432,7 +512,7 @@ impl Tree {
                 (state.body, state.lost) = (body, false);
             }
         }
-        let open = Arc::new(OpenItem { ino: opened.ino, opener: 0, state: Mutex::new(state) });
+        let open = Arc::new(OpenItem { ino: opened.ino, opener, state: Mutex::new(state) });
         Ok(Arc::clone(self.items.0.write().entry(opened.fh).or_insert(open)))
     }
 
@@ -450,12 +530,16 @@ pub(super) const fn is_item(fh: u64) -> bool {
     fh & ITEM_HANDLE != 0
 }
 
-/// The folder that a node is.
-pub(super) fn folder_of(node: &Node) -> Option<ItemPlace> {
+/// Whose `data/` a node is.
+pub(super) fn data_of(node: &Node) -> Option<ItemPlace> {
     match Tree::dir_of(node) {
-        Ok((Dir::Folder(folder), Some(owner))) => Some(ItemPlace { kind: owner.kind, owner: owner.serial, folder }),
+        Ok((Dir::Data, Some(owner))) => Some(ItemPlace { kind: owner.kind, owner: owner.serial }),
         _ => None,
     }
+}
+
+fn place_of(item: &Item) -> ItemPlace {
+    ItemPlace { kind: item.kind, owner: item.owner }
 }
 
 fn too_large() -> Error {

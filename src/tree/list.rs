@@ -95,9 +95,13 @@ impl Tree {
     /// each change of it.
     pub(super) fn listing(&self, view: &View, number: Ino) -> Result<Arc<Listing>> {
         let node = self.node(view, number)?;
-        let Node::Entry(Entry { source: Source::List(list), shape: Shape::Dir(_), .. }, None) = &node else {
+        let Node::Entry(Entry { source: Source::List(list), shape: Shape::Dir(dir), .. }, None) = &node else {
             return self.make_listing(view, number, &node).map(Arc::new);
         };
+        if *dir == Dir::Exited {
+            // It changes with the time.
+            return self.make_listing(view, number, &node).map(Arc::new);
+        }
         let changed = view.list_changed(*list)?;
         let slot = &self.made_lists[*list as usize];
         if let Some((made, listing)) = &*slot.lock()
@@ -119,6 +123,11 @@ impl Tree {
         match (object, node) {
             (Some(object), _) => list_object(&mut listing, view, dir, object)?,
             (None, Node::TagDir { path, .. }) => list_tags(&mut listing, view, path)?,
+            (None, _) if dir == Dir::Exited => {
+                for exited in self.engine.all_exited(view)? {
+                    listing.add(ino(exited.serial, slot::SELF), FileKind::File, exited.id);
+                }
+            }
             (None, _) => list_store(&mut listing, view, dir)?,
         }
         for entry in entries_in(dir).filter(|entry| object.is_none_or(|object| Tree::is_present(entry, object))) {
@@ -167,6 +176,11 @@ fn list_tags(listing: &mut Listing, view: &View, path: &str) -> Result<()> {
 
 fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) -> Result<()> {
     match (dir, object.kind) {
+        (Dir::Flags, _) => {
+            for (name, flag) in view.flags(object.serial)? {
+                listing.add(ino(flag, slot::SELF), FileKind::File, name);
+            }
+        }
         (Dir::Layers, _) => {
             for (position, (place, _)) in view.layers_of(object.serial)?.into_iter().enumerate() {
                 listing.add(ino(place, slot::SELF), FileKind::Link, position);
@@ -192,8 +206,8 @@ fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) ->
                 list_id(listing, view, Kind::Layer, child, ino(child, slot::CHILD))?;
             }
         }
-        (Dir::Folder(folder), _) => {
-            for (key, item) in view.items(object.serial, folder)? {
+        (Dir::Data, _) => {
+            for (key, item) in view.items(object.serial)? {
                 listing.add(ino(item, slot::SELF), FileKind::File, key);
             }
         }

@@ -12,12 +12,15 @@ use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::record::{Kind, Nanos, Serial};
 
-/// How long the kernel may take a name for the inode it got.
+/// What an entry of `exited/` is called where it is refused.
+const EXIT_CODE: &str = "the exit code of a container that is gone";
+
+/// How long the kernel may keep an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
     /// For ever: inode numbers that lose their meaning answer ESTALE.
     Forever,
-    /// For this one walk: what answers to a name or prefix changes with other names.
+    /// For this once: what answers to a name or prefix changes with other names.
     Once,
 }
 
@@ -85,6 +88,11 @@ impl Tree {
             (Dir::Objects(kind), _) => listed_or_hidden(&view, kind, name)?,
             (Dir::Names, _) => view.name(name)?.map(|(binding, ..)| (ino(binding, slot::SELF), Lifetime::Forever)),
             (Dir::Ids, _) => by_id(&view, name)?.map(|serial| (ino(serial, slot::ID), Lifetime::Forever)),
+            // One that is forgotten must not be found, though nobody tells the kernel.
+            (Dir::Exited, _) => match Id::parse(name) {
+                Some(id) => self.engine.exited(&view, &id)?.map(|e| (ino(e.serial, slot::SELF), Lifetime::Once)),
+                None => None,
+            },
             (Dir::Members, Some(pod)) => member(&view, pod.serial, name)?,
             (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
             (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
@@ -94,9 +102,10 @@ impl Tree {
                 _ => None,
             },
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
+            (Dir::Flags, Some(ctr)) => flag(&view, ctr.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
-            (Dir::Folder(folder), Some(owner)) => {
-                let place = ItemPlace { kind: owner.kind, owner: owner.serial, folder };
+            (Dir::Data, Some(owner)) => {
+                let place = ItemPlace { kind: owner.kind, owner: owner.serial };
                 view.item(place, name)?.map(|item| (ino(item, slot::SELF), Lifetime::Forever))
             }
             (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
@@ -107,22 +116,31 @@ impl Tree {
         Ok(Some(Entered { attr, lifetime }))
     }
 
-    /// An inode's attributes.
+    /// An inode's attributes, and how long they hold. A handle has the size of what it reads: that is
+    /// where lseek(2) finds the end.
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it means nothing any more.
-    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<Attr> {
+    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<(Attr, Lifetime)> {
         if let Some(attr) = self.pinned.attr(number) {
-            return Ok(attr);
+            return Ok((attr, Lifetime::Forever));
         }
         let asked = self.engine.view().and_then(|view| match self.node(&view, number) {
             // An item may be open and taken away.
             Ok(Node::Item(_)) | Err(Error::Refused(Refusal::Gone)) => self.item_getattr(number, fh),
-            node => self.attr(&view, number, &node?),
+            node => Ok((self.attr(&view, number, &node?)?, Lifetime::Forever)),
         });
-        match asked {
-            Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
-            asked => asked,
+        match (asked, fh) {
+            (Ok((attr, _)), Some(fh)) if !attr.exact => {
+                let size = self.read_size(Opened { ino: number, fh })?;
+                Ok((Attr { size, ..attr }, Lifetime::Once))
+            }
+            (Ok((attr, lifetime)), None) if attr.exact => Ok((attr, lifetime)),
+            (Ok((attr, _)), _) => Ok((attr, Lifetime::Once)),
+            (Err(error @ Error::Store(_)), _) => {
+                self.pinned.attr_above(number).map(|attr| (attr, Lifetime::Forever)).ok_or(error)
+            }
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -168,6 +186,7 @@ impl Tree {
             (Node::Entry(entry, _), Some(_)) if attr.kind == FileKind::File && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
+            (Node::Exited { .. }, Some(_)) => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
             _ => Ok(Outcome { value: attr, changes: vec![] }),
         }
     }
@@ -179,10 +198,11 @@ impl Tree {
     pub fn open(&self, caller: Caller, number: Ino, write: bool) -> Result<Opened> {
         let view = self.engine.view()?;
         match self.node(&view, number)? {
-            Node::Item(item) => self.open_item(&view, number, &item, caller),
+            Node::Item(_) => Ok(self.open_item(caller, number, write)?.0),
             Node::Entry(entry, _) if write && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
+            Node::Exited { .. } if write => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
             _ => Ok(Opened { ino: number, fh: self.handles.open() }),
         }
     }
@@ -257,7 +277,7 @@ impl Tree {
             Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
-            Ok(Node::Item(item)) => format!("{}/{}/{}", object(item.kind, item.owner), item.folder.name(), item.key),
+            Ok(Node::Item(item)) => format!("{}/data/{}", object(item.kind, item.owner), item.key),
             Ok(Node::Flag { ctr, name, .. }) => format!("{}/flags/{name}", object(Kind::Ctr, ctr)),
             Ok(Node::Exited { id, .. }) => format!("exited/{id}"),
             Err(_) => "?".to_owned(),
@@ -275,6 +295,22 @@ pub(super) fn meant_by(path: &str, target: &str) -> Vec<String> {
     };
     let meant = [below("image-name/"), below("image/"), beside(path, target), Some(target.to_owned())];
     meant.into_iter().flatten().collect()
+}
+
+/// The container that the target of a symlink in `name/` means: a path to its directory or to another name
+/// of it, from wherever it is, or what is typed elsewhere for a container.
+pub(super) fn named_by(view: &View, target: &str) -> Result<Serial> {
+    let target = target.trim_end_matches('/');
+    let (above, last) = target.rsplit_once('/').unwrap_or(("", target));
+    match above.rsplit('/').next().unwrap_or_default() {
+        "pod" => Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into()),
+        _ => match view.find(Kind::Ctr, last) {
+            Err(Error::Refused(Refusal::NoSuch { .. })) if view.find(Kind::Pod, last).is_ok() => {
+                Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into())
+            }
+            found => Ok(found?.serial),
+        },
+    }
 }
 
 /// A path from the directory that another path is in, unless it leads out of the topmost.
@@ -322,6 +358,12 @@ fn tag_entry(view: &View, dir: &str, name: &str) -> Result<Hit> {
         None => view.tag(&path)?.map(|(tag, _)| tag),
     };
     Ok(found.map(|serial| (ino(serial, slot::SELF), Lifetime::Forever)))
+}
+
+/// A flag that says something: one that an open file has just made is there for that file only.
+fn flag(view: &View, ctr: Serial, name: &str) -> Result<Hit> {
+    let said = view.flags(ctr)?.into_iter().find(|(own, _)| own == name);
+    Ok(said.map(|(_, flag)| (ino(flag, slot::SELF), Lifetime::Forever)))
 }
 
 fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {

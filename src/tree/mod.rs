@@ -15,12 +15,13 @@ mod pinned;
 mod plan;
 mod read;
 mod refusals;
+mod texts;
 mod write;
 
 use std::path::PathBuf;
 
 use self::handle::Handles;
-use self::items::{OpenItems, folder_of};
+use self::items::{OpenItems, data_of};
 use self::keep::Keep;
 use self::list::MadeList;
 use self::node::Node;
@@ -34,7 +35,7 @@ use crate::model::record::{Answer, Kind, List};
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
-pub use self::items::{Closer, Creating, Work};
+pub use self::items::{Closers, Creating, Work};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
@@ -66,7 +67,7 @@ pub struct Tree {
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
-    closer: fn(u32, Ino) -> Closer,
+    closers: Closers,
 }
 
 /// What a tree is made with.
@@ -81,8 +82,8 @@ pub struct Setup {
     pub shared_with_group: bool,
     /// The name of a process.
     pub comm: fn(u32) -> String,
-    /// How a thread closes a descriptor of a file with this inode number.
-    pub closer: fn(u32, Ino) -> Closer,
+    /// What is known of those who close items.
+    pub closers: Closers,
 }
 
 impl Tree {
@@ -108,7 +109,7 @@ impl Tree {
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,
-            closer: setup.closer,
+            closers: setup.closers,
         })
     }
 
@@ -179,7 +180,11 @@ impl Tree {
         if let Some(path) = tag_path(&node, name) {
             return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
         }
-        if let Some(place) = folder_of(&node) {
+        if let Some(ctr) = texts::flags_of(&node) {
+            let done = self.engine.clear_flag(origin, ctr, name.to_owned())?;
+            return Ok(Outcome { value: (), changes: done.changes });
+        }
+        if let Some(place) = data_of(&node) {
             return Ok(Outcome {
                 value: (),
                 changes: self.engine.remove_item(origin, place, name.to_owned())?.changes,
@@ -217,7 +222,7 @@ impl Tree {
                 done.changes
             }
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
-                return Err(Refusal::LastName { name: name.to_owned() }.into());
+                self.engine.remove_name(origin, name.to_owned())?.changes
             }
             // The kernel may still know a name that is gone.
             _ if self.lookup(parent, name)?.is_none() => {
@@ -252,14 +257,14 @@ impl Tree {
             }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
         }
-        let places = (folder_of(&self.node(&view, from.0)?), folder_of(&self.node(&view, to.0)?));
+        let places = (data_of(&self.node(&view, from.0)?), data_of(&self.node(&view, to.0)?));
         match places {
             (Some(place), Some(_)) if from.0 == to.0 => {
                 let done = self.engine.rename_item(origin, place, from.1.to_owned(), to.1.to_owned(), swap)?;
                 return Ok(Outcome { value: (), changes: done.changes });
             }
             (None, None) => {}
-            _ => return Err(Refusal::OtherFolder.into()),
+            _ => return Err(Refusal::OtherDirectory.into()),
         }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");
@@ -273,14 +278,20 @@ impl Tree {
         Ok(Outcome { value: (), changes: done.changes })
     }
 
-    /// Gives an image one more name: a symlink in `image-name/` whose target is another name or the image's
-    /// directory, as a path, or whatever else means the image.
+    /// Gives an image or a container one more name: a symlink in `image-name/` or `name/` whose target is
+    /// another name or the object's directory, as a path, or whatever else means the object.
     ///
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn symlink(&self, origin: Origin, parent: Ino, name: &str, target: &str) -> Result<Outcome<Entered>> {
         let view = self.engine.view()?;
-        let Some(path) = tag_path(&self.node(&view, parent)?, name) else {
+        let node = self.node(&view, parent)?;
+        let Some(path) = tag_path(&node, name) else {
+            if let (plan::Dir::Names, _) = Tree::dir_of(&node)? {
+                let ctr = lookup::named_by(&view, target)?;
+                let done = self.engine.add_name(origin, ctr, name)?;
+                return self.entered(parent, name, done.changes);
+            }
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };

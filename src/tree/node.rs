@@ -161,12 +161,17 @@ pub struct Attr {
     pub kind: FileKind,
     /// Permission bits.
     pub mode: u16,
-    /// The size in bytes; 0 for what is measured when read.
+    /// The size in bytes.
     pub size: u64,
+    /// Whether as many are read. What is gathered when it is read has a size all the same: with 0,
+    /// the kernel would end sendfile(2) before it began, and many a program does not look further.
+    pub exact: bool,
     /// When it changed last.
     pub changed: Nanos,
 }
 
+/// The size that is shown of what is gathered when it is read, as sysfs does.
+const GATHERED: u64 = 4096;
 /// Bytes of "../ctr/<id>".
 const OBJECT_LINK: u64 = (7 + ID_DIGITS) as u64;
 /// Bytes of "../../<id>".
@@ -206,6 +211,7 @@ impl Tree {
                 Row::Flag { ctr, ref name, ref value, changed } => {
                     return Ok(Node::Flag { ctr, name: name.clone(), value: value.clone(), changed });
                 }
+                Row::Exited { gone, .. } if self.engine.is_forgotten(gone) => return Err(Refusal::Gone.into()),
                 Row::Exited { id, code, gone, .. } => return Ok(Node::Exited { id: Id::from_bytes(id), code, gone }),
                 Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
@@ -228,6 +234,7 @@ impl Tree {
 
     /// A node's attributes.
     pub(super) fn attr(&self, view: &View, number: Ino, node: &Node) -> Result<Attr> {
+        let mut exact = true;
         let (kind, mode, size) = match node {
             Node::Root | Node::Object(_) | Node::Made(_) | Node::TagDir { .. } => (FileKind::Dir, 0o755, 0),
             Node::Item(item) => (FileKind::File, self.mode(Access::Secret), item.size),
@@ -241,10 +248,12 @@ impl Tree {
                 (FileKind::Link, 0o777, self.target(view, node)?.len() as u64)
             }
             Node::Entry(entry, object) => {
-                (entry.access.file_kind(), self.mode(entry.access), self.size(view, entry, object.as_ref())?)
+                let (kind, size) = (entry.access.file_kind(), self.size(view, entry, object.as_ref())?);
+                exact = kind != FileKind::File || size.is_some();
+                (kind, self.mode(entry.access), size.unwrap_or(if exact { 0 } else { GATHERED }))
             }
         };
-        Ok(Attr { ino: number, kind, mode, size, changed: self.changed(view, node)? })
+        Ok(Attr { ino: number, kind, mode, size, exact, changed: self.changed(view, node)? })
     }
 
     pub(super) fn mode(&self, access: Access) -> u16 {
@@ -259,10 +268,10 @@ impl Tree {
         }
     }
 
-    /// The exact size of what reading gives, 0 for what is measured.
-    fn size(&self, view: &View, entry: &Entry, object: Option<&Object>) -> Result<u64> {
+    /// The exact size of what reading gives; `None` for what is gathered then.
+    fn size(&self, view: &View, entry: &Entry, object: Option<&Object>) -> Result<Option<u64>> {
         let head = object.and_then(|object| object.head.as_ref());
-        Ok(match (entry.shape, head) {
+        Ok(Some(match (entry.shape, head) {
             (Shape::Doc(doc), Some(head)) => head.stamp(doc).size,
             (Shape::Value(field), Some(Head::Ctr(head))) => field.show(head).len() as u64 + 1,
             (Shape::Value(_), Some(Head::Pod(head))) => head.name.len() as u64 + 1,
@@ -272,22 +281,24 @@ impl Tree {
             (Shape::PodLink, _) => POD_PREFIX + ID_DIGITS as u64,
             (Shape::ImageLink, _) => IMAGE_PREFIX + ID_DIGITS as u64,
             (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
-            (Shape::Artifacts, _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
-                Some(id) => self.engine.artifacts(id?.ok_or(Refusal::Gone)?)?.len() as u64,
+            (Shape::OwnDir(dir), _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
+                Some(id) => self.engine.own_dir(id?.ok_or(Refusal::Gone)?, dir)?.len() as u64,
                 None => 0,
             },
             (Shape::Mounted, _) => 2,
-            (Shape::Metadata, _) => object.map_or(Ok(0), |o| view.more(o.serial).map(|more| more.metadata.size))?,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
-            (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
+            (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => return Ok(None),
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(_)) => {
+                object.map_or(Ok(0), |object| self.text_size(view, shape, object.serial))?
+            }
             (Shape::Digests, _) => {
                 object.map_or(Ok(0), |object| view.digests(object.serial).map(|text| text.len() as u64))?
             }
             (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => object
                 .map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?,
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,
-            _ => 0,
-        })
+            _ => return Ok(None),
+        }))
     }
 
     fn changed(&self, view: &View, node: &Node) -> Result<Nanos> {
@@ -315,9 +326,9 @@ impl Tree {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
                 (_, None) => 0,
-                (Source::Folder(folder), Some(head)) => {
+                (Source::Data, Some(head)) => {
                     let owner = object.as_ref().map_or(0, |object| object.serial);
-                    view.folder_changed(owner, folder)?.unwrap_or(head.made())
+                    view.data_changed(owner)?.unwrap_or(head.made())
                 }
                 (source @ (Source::Metadata | Source::Flags | Source::Maps), Some(head)) => {
                     let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();
@@ -371,7 +382,7 @@ impl Tree {
                     let (pod, _) = head.pod.ok_or(Refusal::Gone)?;
                     format!("../../pod/{}", id(Kind::Pod, pod)?)
                 }
-                (Shape::Artifacts, _) => self.engine.make_artifacts(of(object)?)?,
+                (Shape::OwnDir(dir), _) => self.engine.make_own_dir(of(object)?, *dir)?,
                 (Shape::ImageLink, Some(Head::Ctr(head))) => {
                     format!("../../image/{}", id(Kind::Image, head.rootfs.image().ok_or(Refusal::Gone)?)?)
                 }

@@ -68,6 +68,8 @@ const IMAGE_EXAMPLE: &str = r#"{
 
 const CONTROL_EXAMPLE: &str = r#"{"verb": "remove", "ctr": ["web", "db"]}
 {"verb": "remove", "pod": "shop", "recursive": true}
+{"verb": "wipe", "images": false}
+{"verb": "gc", "dry-run": true}
 "#;
 
 impl Tree {
@@ -84,8 +86,7 @@ impl Tree {
         let node = self.node(&view, opened.ino);
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        let written = state.written || !state.saved.output.is_empty() || !state.saved.pending.is_empty();
-        if written && matches!(&node, Ok(Node::Entry(entry, _)) if is_conversation(entry.shape)) {
+        if node.as_ref().is_ok_and(|node| is_answer(&state, node)) {
             return self.read_output(opened.fh, &mut state, offset, size);
         }
         if offset > 0 && state.content.is_none() && state.inherited {
@@ -100,6 +101,29 @@ impl Tree {
         let bytes = state.content.as_ref().map_or(&[][..], |content| &content.bytes);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         Ok(bytes[start..bytes.len().min(start.saturating_add(size))].to_vec())
+    }
+
+    /// How many bytes a handle reads, of an entry whose size says nothing: those that it was given, or
+    /// would be.
+    pub(super) fn read_size(&self, opened: Opened) -> Result<u64> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, opened.ino)?;
+        let handle = self.handles.file(opened.fh);
+        let mut state = handle.state.lock();
+        if is_answer(&state, &node) {
+            return Ok(state.saved.output_at.unwrap_or(0) + state.saved.output.len() as u64);
+        }
+        if state.content.is_none() {
+            if state.inherited
+                && let Noted::Read(note) = self.handles.keep.read_note(opened.fh)
+            {
+                return Ok(note.length);
+            }
+            let content = self.content(&view, &node)?;
+            self.note(opened.fh, &mut state, &content);
+            state.content = Some(content);
+        }
+        Ok(state.content.as_ref().map_or(0, |content| content.bytes.len() as u64))
     }
 
     /// Remembers what a read was given, for the server after this one and for compare-and-swap.
@@ -151,10 +175,15 @@ impl Tree {
     }
 
     fn content(&self, view: &View, node: &Node) -> Result<Content> {
+        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
+        match node {
+            Node::Flag { value, .. } => return Ok(text(value.clone())),
+            Node::Exited { code, .. } => return Ok(text(format!("{code}\n"))),
+            _ => {}
+        }
         let Node::Entry(entry, object) = node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
         let Some(object) = object else { return Ok(text(self.fixed_text(view, entry.shape)?)) };
         Ok(match entry.shape {
             Shape::Doc(doc) => doc_content(view, object, doc)?,
@@ -166,12 +195,12 @@ impl Tree {
                 let id = view.id_of(object.kind, object.serial)?.ok_or(Refusal::Gone)?;
                 text(format!("{}\n", u8::from(self.engine.is_mounted(id, Part::Rootfs))))
             }
+            shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)) => Content {
+                bytes: self.text(view, shape, object.serial)?.into(),
+                version: Tree::text_version(view, shape, object.serial)?,
+            },
             Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
             Shape::Digests => text(view.digests(object.serial)?),
-            Shape::Metadata => {
-                let bytes = view.text(object.serial, Doc::Metadata).unwrap_or_default();
-                Content { bytes: bytes.into(), version: None }
-            }
             Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),
             Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName => {
                 text(self.content_text(view, entry.shape, object)?)
@@ -224,9 +253,12 @@ impl Tree {
     }
 }
 
-/// Whether an entry is written and then answers on the same handle.
-fn is_conversation(shape: Shape) -> bool {
-    matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::CreateSandbox | Shape::Control)
+/// Whether a handle reads the answer to what was written to it.
+fn is_answer(state: &State, node: &Node) -> bool {
+    let written = state.written || !state.saved.output.is_empty() || !state.saved.pending.is_empty();
+    let answers =
+        |shape| matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::CreateSandbox | Shape::Control);
+    written && matches!(node, Node::Entry(entry, _) if answers(entry.shape))
 }
 
 fn doc_content(view: &View, object: &Object, doc: Doc) -> Result<Content> {

@@ -9,7 +9,8 @@ use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
-use super::{Caller, Closer, Outcome, Place, Result, Tree};
+use super::texts::Written;
+use super::{Caller, Outcome, Place, Result, Tree};
 use crate::engine::{Edit, Error, Order, Origin};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
@@ -53,7 +54,7 @@ impl Tree {
         }
         state.written = true;
         let begun = !state.saved.pending.is_empty();
-        let taken = self.take(origin, opened, &mut state, data, append);
+        let taken = self.take(origin, opened, &mut state, &Written { offset, data, append });
         if let Err(error) = &taken
             && begun
         {
@@ -63,15 +64,12 @@ impl Tree {
         taken.map(done)
     }
 
-    fn take(
-        &self,
-        origin: Origin,
-        opened: Opened,
-        state: &mut State,
-        data: &[u8],
-        append: bool,
-    ) -> Result<Vec<Change>> {
+    fn take(&self, origin: Origin, opened: Opened, state: &mut State, written: &Written<'_>) -> Result<Vec<Change>> {
+        let Written { data, append, .. } = *written;
         let node = self.node(&self.engine.view()?, opened.ino)?;
+        if let Node::Flag { ctr, name, .. } = &node {
+            return self.take_flag(origin, *ctr, name, data);
+        }
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
@@ -106,6 +104,11 @@ impl Tree {
             }
             (Shape::Value(_) | Shape::Mounted, Some(object)) => {
                 self.take_value(origin, opened.fh, state, data, entry, object)
+            }
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(object)) => {
+                let changes = self.take_text(origin, state, shape, object, written)?;
+                self.note_seen(opened.fh, state);
+                Ok(changes)
             }
             _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
         }
@@ -176,11 +179,18 @@ impl Tree {
         let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
         if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
             *seen = version;
-            if let Noted::Read(note) = self.handles.keep.read_note(fh) {
-                warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
-            }
         }
+        self.note_seen(fh, state);
         Ok(done.changes)
+    }
+
+    /// Notes for the server after this one that what a handle has written counts as read.
+    fn note_seen(&self, fh: u64, state: &State) {
+        if let (Some(version), Noted::Read(note)) = (state.saved.seen, self.handles.keep.read_note(fh))
+            && note.version != Some(version)
+        {
+            warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
+        }
     }
 
     fn commit_create(
@@ -206,6 +216,8 @@ impl Tree {
                 ids.join(" ") + "\n"
             };
             answer(state, removed.into_iter().map(line));
+        } else if let Answer::Lines(lines) = done.answer {
+            answer(state, lines.into_iter().map(|line| line + "\n"));
         }
         Ok(done.changes)
     }
@@ -277,6 +289,11 @@ impl Tree {
         Some(done.map(|done| done.changes))
     }
 
+    /// Whether a close finds nothing to do. Of a handle that others use now nobody waits to know.
+    pub fn is_at_rest(&self, fh: u64) -> bool {
+        self.handles.file(fh).state.try_lock().is_some_and(|state| state.is_at_rest())
+    }
+
     /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it
     /// may follow, for a shell's commands share a handle and each closes it. What is no complete
     /// document yet is said to be so.
@@ -285,14 +302,14 @@ impl Tree {
     /// As [`Tree::write`]; [`Refusal::Incomplete`].
     pub fn flush(&self, origin: Origin, caller: Caller, opened: Opened) -> Result<Outcome<()>> {
         if is_item(opened.fh) {
-            return self.close_item(origin, opened, (self.closer)(caller.pid, opened.ino));
+            return self.close_item(origin, opened, caller.pid);
         }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        let pending = state.saved.pending.len();
-        if pending == 0 || state.saved.closed_at == pending {
+        if state.is_at_rest() {
             return Ok(Outcome { value: (), changes: vec![] });
         }
+        let pending = state.saved.pending.len();
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry @ Entry { shape: Shape::Value(_) | Shape::Mounted, .. }, Some(object)) = &node else {
             state.closer = Some(self.process(caller));
@@ -314,7 +331,7 @@ impl Tree {
     /// What the store or the filesystem says.
     pub fn fsync(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
         match is_item(opened.fh) {
-            true => self.close_item(origin, opened, Closer::Whole),
+            true => self.sync_item(origin, opened),
             // What was answered is on disk.
             false => Ok(Outcome { value: (), changes: vec![] }),
         }
@@ -409,11 +426,30 @@ fn object_in(text: &[u8]) -> std::result::Result<Document, Refusal> {
     }
 }
 
+/// The only key that an order has beside its verb: true or false, and false where it is absent.
+fn switch(document: &Document, key: &str, no_other: &'static str) -> std::result::Result<bool, Refusal> {
+    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
+    if let Some(other) = document.keys().find(|other| *other != "verb" && *other != key) {
+        return Err(bad(other, no_other));
+    }
+    match document.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(bad(key, "true or false")),
+    }
+}
+
 /// Reads one document written to `control`.
 fn order(document: &Document) -> std::result::Result<Order, Refusal> {
     let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
     match document.get("verb") {
         Some(Value::String(verb)) if verb == "remove" => {}
+        Some(Value::String(verb)) if verb == "wipe" => {
+            return Ok(Order::Wipe { images: switch(document, "images", "nothing: \"wipe\" has images")? });
+        }
+        Some(Value::String(verb)) if verb == "gc" => {
+            return Ok(Order::Gc { dry_run: switch(document, "dry-run", "nothing: \"gc\" has dry-run")? });
+        }
         Some(Value::String(verb)) => return Err(Refusal::UnknownVerb { verb: shorten(verb) }),
         _ => return Err(bad("verb", "a string: what is to be done")),
     }

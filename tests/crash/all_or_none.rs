@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::load::{kill_at_random, kill_both, kills, mounts_at};
-use crate::support::{Mounted, Random, kill, seed};
+use crate::support::images::names_in;
+use crate::support::{Mounted, Random, kill, seed, text, wait_until};
 
 const LENGTH: usize = 5;
 
@@ -175,4 +176,37 @@ fn rm_recursive_succeeds_although_servers_die() {
         assert_eq!(found(&tree, round), 0);
         assert!(tree.path(&format!("name/{pod}")).symlink_metadata().is_err());
     }
+}
+
+#[test]
+fn wipe_succeeds_although_servers_die() {
+    let tree = Mounted::new();
+    let mut random = Random(seed());
+    for round in 0..kills(30) {
+        fs::create_dir(tree.path("pod/p")).unwrap();
+        fs::write(tree.path("create/ctr"), chain(round, ",\"pod\":\"p\"")).unwrap();
+        let ctrs: Vec<String> = (0..LENGTH).map(|n| tree.id(&format!("c{round}-{n}"))).collect();
+        let pod = fs::read_link(tree.path("pod/p")).unwrap().to_str().unwrap().to_owned();
+        let mut ids = [&[pod], &ctrs[..]].concat();
+        for n in 0..LENGTH {
+            tree.echo(&n.to_string(), &format!("ctr/c{round}-{n}/exit-code")).unwrap();
+            fs::write(tree.path(&format!("ctr/c{round}-{n}/work/file")), "x").unwrap();
+        }
+        let mut command = std::process::Command::new(crate::support::CTRFS);
+        command.args(["wipe", "--yes"]).arg(&tree.at).stdout(std::process::Stdio::piped());
+        let running = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        kill_at_random(&tree, &mut random, round);
+        let output = running.wait_with_output().unwrap();
+        assert!(output.status.success(), "round {round}: {}", text(&output));
+        let mut told: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+        ids.sort();
+        told.sort();
+        assert_eq!(told, ids, "round {round}");
+        assert_eq!(names_in(&tree.path("id")), [""; 0]);
+        for (n, id) in ctrs.iter().enumerate() {
+            assert_eq!(tree.read(&format!("exited/{id}")), format!("{n}\n"), "round {round}");
+        }
+        assert_eq!(names_in(&tree.path("exited")).len(), (round + 1) * LENGTH);
+    }
+    wait_until("their directories go", || names_in(&tree.store.join("ctr")).is_empty());
 }

@@ -148,7 +148,8 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 14] = [
+const LISTED: [&str; 15] = [
+    "exited/ID",
     "ctr/ID",
     "pod/ID",
     "name/NAME",

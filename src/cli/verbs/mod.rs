@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod error;
 mod export;
+mod gc;
 mod image;
 mod init;
 mod interruption;
@@ -24,8 +25,10 @@ mod rm;
 mod rootfs;
 mod start;
 mod table;
+mod target;
 mod time;
 mod tree;
+mod wipe;
 
 /// What can be asked of ctrfs besides mounting it.
 #[derive(Debug, Subcommand)]
@@ -67,6 +70,14 @@ pub(crate) enum Verb {
     ///
     /// Prints "ok", or one line for each finding and exits 1.
     Check(check::Check),
+    /// Show files beside a store that belong to nothing in it, or remove them
+    ///
+    /// Prints a line for each: its bytes and its path.
+    Gc(gc::Gc),
+    /// Remove all containers and pods
+    ///
+    /// In one transaction, refused while a container is running or paused. Prints the IDs removed.
+    Wipe(wipe::Wipe),
 }
 
 impl Verb {
@@ -84,6 +95,8 @@ impl Verb {
             Verb::Commit(commit) => commit.run(),
             Verb::Image(image) => image.run(),
             Verb::Check(check) => check.run(),
+            Verb::Gc(gc) => gc.run(),
+            Verb::Wipe(wipe) => wipe.run(),
         };
         outcome.unwrap_or_else(|error| {
             report(&error);

@@ -12,7 +12,7 @@ use crate::daemon::FS_TYPE;
 use crate::sys::mountinfo::{self, Mount};
 
 /// The option that names the tree.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct At {
     /// The mounted ctrfs to work on [default: $CTRFS_AT, else the only one mounted]
     #[arg(long, value_name = "MOUNTPOINT")]
@@ -66,6 +66,12 @@ impl Tree {
             Err(cause) if !is_absent(&cause) => Err(Error::Entry { path: version, cause }),
             _ => Err(Error::NotATree(root)),
         }
+    }
+
+    /// Finds the tree that is mounted on a directory.
+    pub(crate) fn mounted_at(directory: &Path) -> Result<Option<Tree>, Error> {
+        let mount = mountinfo::mounted_at(directory).map_err(Error::Mounts)?;
+        Ok(mount.filter(is_tree).map(|_| Tree { root: directory.to_owned() }))
     }
 
     /// Finds the tree of a store, named by its canonical path, if it is mounted.

@@ -9,7 +9,7 @@ use redb::ReadableTable;
 use super::error::StoreError;
 use super::more::Extras;
 use super::query::Query;
-use super::tables::{DIGESTS, DOCS, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
+use super::tables::{DIGESTS, DOCS, EXITED, IDS, ITEMS, MEMBERS, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, meta};
 use super::update::Done;
 use crate::model::id::Id;
 use crate::model::record::{Doc, Kind, Row, Serial};
@@ -31,6 +31,7 @@ pub fn findings(state: &impl Query) -> Result<Vec<String>> {
     more(state, &rows, &mut found)?;
     contents::findings(state, &rows, &mut found)?;
     items(state, &rows, &mut found)?;
+    exited(state, &rows, &mut found)?;
     requests(state, &mut found)?;
     Ok(found)
 }
@@ -123,7 +124,10 @@ fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
             Some(Some(Row::Binding { name: own, kind, object, .. })) => {
                 own == &name
                     && match (kind, rows.get(object)) {
-                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) => head.name == name && head.binding == binding,
+                        (Kind::Ctr, Some(Some(Row::Ctr(head)))) if head.name == name => head.binding == binding,
+                        (Kind::Ctr, Some(Some(Row::Ctr(_)))) => {
+                            state.more(*object).map_or(true, |more| more.names.contains(&name))
+                        }
                         (Kind::Pod, Some(Some(Row::Pod(head)))) => head.name == name && head.binding == binding,
                         (_, Some(None)) => true,
                         _ => false,
@@ -136,6 +140,22 @@ fn names(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
             found.push(format!("names {name}: does not lead to an object of that name"));
         }
         bound.insert(binding, name);
+    }
+    for ctr in state.all_more()? {
+        let Ok(more) = state.more(ctr) else {
+            found.push(format!("more {ctr}: does not decode"));
+            continue;
+        };
+        for name in &more.names {
+            let binding = state.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
+            let is_its = binding.is_some_and(|binding| match rows.get(&binding) {
+                Some(Some(Row::Binding { object, .. })) => *object == ctr,
+                row => row.is_some(),
+            });
+            if !is_its {
+                found.push(format!("more {ctr}: the name {name} is not bound to it"));
+            }
+        }
     }
     for (serial, row) in rows {
         let (name, binding) = match row {
@@ -262,7 +282,10 @@ fn documents(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result
             }
             _ => continue,
         };
-        for (doc, due) in docs {
+        let metadata = if kind == Kind::Ctr { state.more(*serial).map_or(0, |more| more.metadata.size) } else { 0 };
+        let metadata =
+            (metadata > 0 || sizes.contains_key(&(*serial, Doc::Metadata as u8))).then_some((Doc::Metadata, metadata));
+        for (doc, due) in docs.into_iter().chain(metadata.filter(|_| kind == Kind::Ctr)) {
             expected += 1;
             match sizes.get(&(*serial, doc as u8)) {
                 None => found.push(format!("{}/{id}: its {} is missing", kind.dir(), doc.name())),
@@ -310,11 +333,11 @@ fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
     let mut keyed = HashMap::new();
     for entry in state.table(ITEMS)?.iter()? {
         let (key, serial) = entry?;
-        let ((owner, folder, key), serial) = (key.value(), serial.value());
+        let ((owner, key), serial) = (key.value(), serial.value());
         let holds = match rows.get(&serial) {
             Some(Some(Row::Item(item))) => {
                 let lives = state.id_of(item.kind, owner)?.is_some();
-                lives && (item.owner, item.folder as u8, item.key.as_str()) == (owner, folder, key)
+                lives && (item.owner, item.key.as_str()) == (owner, key)
             }
             Some(None) => true, // named above
             _ => false,
@@ -328,7 +351,30 @@ fn items(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()>
         if let Some(Row::Item(item)) = row
             && !keyed.contains_key(serial)
         {
-            found.push(format!("rows {serial}: no folder has the item {:?}", item.key));
+            found.push(format!("rows {serial}: its object has no item {:?}", item.key));
+        }
+    }
+    Ok(())
+}
+
+fn exited(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()> {
+    let mut kept = BTreeSet::new();
+    for entry in state.table(EXITED)?.iter()? {
+        let (key, serial) = entry?;
+        let (id, serial) = (Id::from_bytes(*key.value()), serial.value());
+        match rows.get(&serial) {
+            Some(Some(Row::Exited { id: own, .. })) if own == id.as_bytes() => {}
+            Some(None) => {} // named above
+            _ => found.push(format!("exited {id}: row {serial} is not its exit code's")),
+        }
+        if matches!(state.object(&id)?, Some((Kind::Ctr, _))) {
+            found.push(format!("exited {id}: the container is there"));
+        }
+        kept.insert(serial);
+    }
+    for (serial, row) in rows {
+        if matches!(row, Some(Row::Exited { .. })) && !kept.contains(serial) {
+            found.push(format!("rows {serial}: no ID has this exit code"));
         }
     }
     Ok(())

@@ -332,7 +332,10 @@ fn what_is_not_the_users_to_do_is_eperm() {
         refused(&tree, "mkdir", Errno::EPERM, "directories are made in", || fs::create_dir(tree.path(path)));
         let words = "the entries of the tree are given";
         refused(&tree, "create", Errno::EPERM, words, || fs::File::create(tree.path(path)));
-        refused(&tree, "symlink", Errno::EPERM, words, || symlink("x", tree.path(path)));
+        // In name/ it would be a further name.
+        if !path.starts_with("name/") {
+            refused(&tree, "symlink", Errno::EPERM, words, || symlink("x", tree.path(path)));
+        }
         refused(&tree, "link", Errno::EPERM, words, || fs::hard_link(tree.path("version"), tree.path(path)));
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
         refused(&tree, "mknod", Errno::EPERM, words, || Ok(nix::unistd::mkfifo(&tree.path(path), mode)?));

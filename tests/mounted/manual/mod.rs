@@ -77,6 +77,8 @@ mod terms_and_tree {
             "mkdir pod/p pod/p/containers/on; echo '{\"name\":\"user\",\"pod\":\"p\",\"netNsCtr\":\"on\"}' >create/ctr",
         );
         make_imaged(&tree);
+        sh(&tree, "for c in ctr/*; do echo 1 >$c/flags/FLAG; done");
+        sh(&tree, "mkdir ctr/gone; echo 1 >ctr/gone/exit-code; rm ctr/gone");
         let name = |path: &str| match path.split_once('/') {
             Some(("name", _)) => "name/NAME".to_owned(),
             Some(("image-name", _)) => "image-name/NAME".to_owned(),
