@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::all_or_none::{Seen, pause, while_dying, write_at_once};
-use crate::load::{kill_both, kills};
+use crate::load::{kill_at_random, kill_both, kills};
 use crate::rows::{edit, infra, replace_row, serial};
 use crate::support::images::{Image, names_in};
-use crate::support::{Mounted, Random, errno, kill, seed};
+use crate::support::{Mounted, Random, errno, is_mounted, kill, seed, wait_until};
 
 fn with_image() -> Mounted {
     let tree = Mounted::new();
@@ -102,15 +102,9 @@ fn a_sandbox_is_made_whole_or_not_at_all() {
 fn a_sandbox_is_made_once_although_servers_die() {
     let tree = with_image();
     let mut random = Random(seed());
-    for round in 0..kills(40) {
+    for round in 0..kills(20) {
         let (path, text) = (tree.path("create/sandbox"), document(round));
-        let made = while_dying(
-            move || write_at_once(&path, &text),
-            || {
-                pause(&mut random, Duration::from_millis(2));
-                kill(tree.server());
-            },
-        );
+        let made = while_dying(move || write_at_once(&path, &text), || kill_server(&tree, &mut random, round));
         assert!(made, "the next server answers");
         assert_eq!(found(&tree, round), PARTS, "round {round}");
     }
@@ -146,6 +140,34 @@ fn a_sandbox_goes_whole_or_stays() {
         is_sound(&tree, round);
     }
     seen.must_be_both();
+}
+
+#[test]
+fn a_mounted_sandbox_goes_although_servers_die() {
+    let tree = with_image();
+    let mut random = Random(seed());
+    for round in 0..kills(20) {
+        write_at_once(&tree.path("create/sandbox"), &document(round)).unwrap();
+        tree.echo("1", &format!("ctr/i{round}/mounted")).unwrap();
+        let (pod, rootfs) = (tree.path(&format!("pod/{}", id(round))), tree.path(&format!("ctr/{}/rootfs", id(round))));
+        assert!(is_mounted(&rootfs));
+        let gone = while_dying(move || fs::remove_dir(pod), || kill_server(&tree, &mut random, round));
+        assert!(gone, "round {round}: the next server answers");
+        assert_eq!(found(&tree, round), 0, "round {round}");
+        wait_until("its mounts are gone", || !is_mounted(&rootfs));
+    }
+    assert_eq!(names_in(&tree.store.join("ctr")), [""; 0]);
+}
+
+/// Kills the server soon; now and then one that has lived for a while, so that the keeper starts the next
+/// at once.
+fn kill_server(tree: &Mounted, random: &mut Random, round: usize) {
+    if round % 4 == 3 {
+        kill_at_random(tree, random, round);
+    } else {
+        pause(random, Duration::from_millis(2));
+        kill(tree.server());
+    }
 }
 
 /// Damages what the store has of a sandbox, and removes it.
