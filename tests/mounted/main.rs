@@ -15,6 +15,7 @@ mod driver_mounts;
 mod errnos;
 mod exporting;
 mod fidelity;
+mod gathered;
 mod images;
 mod importing;
 mod items;
