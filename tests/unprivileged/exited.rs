@@ -42,7 +42,7 @@ fn open(scratch: &Scratch, boot: &str) -> Tree {
         store_path: dir,
         shared_with_group: false,
         comm: |_| String::new(),
-        closers: Closers { is_killed: |_| false, stays_open: |_, _, _| false },
+        closers: Closers { is_killed: |_| false, has_open: |_, _, _| false },
     };
     Tree::new(engine, setup).unwrap()
 }
@@ -69,7 +69,7 @@ fn end(tree: &Tree, name: &str) -> String {
     let made = tree.mkdir(origin(), dir(tree, "ctr"), name).unwrap().value.attr;
     let entry = tree.lookup(made.ino, "exit-code").unwrap().unwrap().attr.ino;
     let opened = tree.open(CALLER, entry, true).unwrap();
-    tree.write(origin(), opened, 0, b"7\n", false).unwrap();
+    tree.write(origin(), CALLER, opened, 0, b"7\n", false).unwrap();
     let id = tree.readlink(walk(tree, &format!("ctr/{name}")).unwrap().attr.ino).unwrap();
     tree.unlink(origin(), dir(tree, "ctr"), name).unwrap();
     id
