@@ -42,7 +42,7 @@ fn open(scratch: &Scratch, boot: &str) -> Tree {
         store_path: dir,
         shared_with_group: false,
         comm: |_| String::new(),
-        closers: Closers { is_killed: |_| false, has_open: |_, _, _| false },
+        closers: Closers { is_killed: |_| false, has_open: |_, _| false, is_one: |_, _| false },
     };
     Tree::new(engine, setup).unwrap()
 }

@@ -510,7 +510,7 @@ pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'stat
                 4..7 => Opening::Old,
                 _ => Opening::Create,
             };
-            Op::Flag(path(random, model), *random.pick(&FLAGS), opening, *random.pick(&VALUES))
+            Op::Flag(path(random, model), FLAGS[random.below(6)], opening, VALUES[random.below(12)])
         }
         325..333 => Op::Unlink(path(random, model) + "/flags", (*random.pick(&FLAGS)).to_owned()),
         _ => {
