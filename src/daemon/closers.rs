@@ -11,8 +11,12 @@ use crate::tree::Closers;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a tree asks.
-pub(super) const CLOSERS: Closers = Closers { is_killed: sys::process::is_killed, stays_open };
+pub(super) const CLOSERS: Closers = Closers { is_killed: sys::process::is_killed, is_one, has_open };
 
-fn stays_open(closer: u32, opener: u32, inode: u64) -> bool {
-    within(DEADLINE, move || sys::process::stays_open(closer, opener, inode)).unwrap_or(true)
+fn is_one(thread: u32, other: u32) -> bool {
+    within(DEADLINE, move || sys::process::is_one(thread, other)).unwrap_or(false)
+}
+
+fn has_open(thread: u32, inode: u64) -> bool {
+    within(DEADLINE, move || sys::process::has_open(thread, inode)).unwrap_or(true)
 }

@@ -216,6 +216,17 @@ impl Engine {
         })
     }
 
+    /// Says when an object's items changed last.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`].
+    pub fn set_data_time(&self, origin: Origin, place: Place, changed: Option<Nanos>) -> Result<Done> {
+        self.apply(origin, move |update, world| {
+            update.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+            Ok((Answer::Done, vec![touch(update, place, changed.unwrap_or_else(|| (world.now)().nanos))?]))
+        })
+    }
+
     /// An item with its bytes, which are absent when it has none; `None` when the item is gone.
     ///
     /// # Errors

@@ -383,8 +383,9 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let (asker, append) = (asker(request), sys::fd::is_append(flags.0));
+        let opened = Opened { ino: ino.0, fh: fh.0 };
         let write = move |adapter: &Adapter, data: &[u8]| {
-            let result = adapter.tree.write(asker.origin, Opened { ino: ino.0, fh: fh.0 }, offset, data, append);
+            let result = adapter.tree.write(asker.origin, asker.caller, opened, offset, data, append);
             adapter.answer(asker, "write", Place::At(ino.0), result, |result| match result {
                 Ok(bytes) => reply.written(bytes as u32),
                 Err(errno) => reply.error(errno),
@@ -394,7 +395,7 @@ impl Filesystem for Adapter {
             let (adapter, data) = (self.clone(), data.to_owned());
             return self.lanes.mount.run(move || write(&adapter, &data));
         }
-        if self.tree.is_slow(Opened { ino: ino.0, fh: fh.0 }, Work::Write) {
+        if self.tree.is_slow(opened, Work::Write) {
             let (adapter, data) = (self.clone(), data.to_owned());
             return self.lanes.items.run(move || write(&adapter, &data));
         }

@@ -56,8 +56,8 @@ fn memory(thread: u32) -> Memory {
     }
 }
 
-/// Whether a thread is on its way out because a signal ends its process; one that is not there is not.
-/// It is not waited for, even where it waits for us.
+/// Whether a thread is on its way out because a signal ends its process, as far as this process may
+/// know. It is not waited for, even where it waits for us.
 pub fn is_killed(thread: u32) -> bool {
     if memory(thread) != Memory::Gone {
         return false;
@@ -66,42 +66,30 @@ pub fn is_killed(thread: u32) -> bool {
     says_killed(&String::from_utf8_lossy(&stat))
 }
 
+/// Whether the last field, the status that wait(2) will have, names a signal. The flags of the thread
+/// do not say it: a signal ends the other threads of a process that calls exit_group(2), too.
 fn says_killed(stat: &str) -> bool {
-    // linux/sched.h.
-    const PF_EXITING: u64 = 0x4;
-    const PF_SIGNALED: u64 = 0x400;
-    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    // proc_pid_stat(5) counts from 1, the number and the name first.
-    let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok());
-    let (Some(flags), Some(threads), Some(status)) = (field(9), field(20), field(52)) else { return false };
-    // The other threads of a process that ends by itself are ended by a signal, too. Who may not see
-    // the status reads 0.
-    flags & PF_EXITING != 0 && flags & PF_SIGNALED != 0 && (status & 0x7f != 0 || status == 0 && threads == 1)
+    let status = stat.split_whitespace().last().and_then(|field| field.parse::<u32>().ok());
+    status.is_some_and(|status| status & 0x7f != 0)
 }
 
-/// Whether a file with this inode number stays open where it was opened: the closing thread is not of
-/// the process of the `opener`, or that has another descriptor of it, or it cannot be told. An opener
-/// that is 0 or gone is taken to be the closer's. The file's filesystem is not waited for; the opener
-/// and the closer may be, in the middle of an execve(2).
-pub fn stays_open(closer: u32, opener: u32, inode: u64) -> bool {
-    if memory(closer) == Memory::Empty {
-        return true;
-    }
-    let lives = opener != 0 && Path::new(&format!("/proc/{opener}")).exists();
-    if lives && opener != closer && !Path::new(&format!("/proc/{opener}/task/{closer}")).exists() {
-        return true;
-    }
-    has_open(closer, inode)
+/// Whether two threads are of one process; one that is gone is taken to be of any.
+pub fn is_one(thread: u32, other: u32) -> bool {
+    let exists = |path: String| Path::new(&path).exists();
+    !exists(format!("/proc/{other}")) || exists(format!("/proc/{other}/task/{thread}"))
 }
 
-/// Whether a process has a descriptor of a regular file with this inode number.
-fn has_open(process: u32, inode: u64) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+/// Whether the process of a thread has a descriptor of a file with this inode number, or it cannot be
+/// told. The file's filesystem is not waited for.
+pub fn has_open(thread: u32, inode: u64) -> bool {
+    if memory(thread) == Memory::Empty {
+        return true;
+    }
+    let Ok(entries) = fs::read_dir(format!("/proc/{thread}/fd")) else { return false };
     entries.flatten().any(|entry| {
         // Sockets, pipes and the like have no path, and locks of their own that `fdinfo` takes.
         let is_file = fs::read_link(entry.path()).is_ok_and(|target| target.is_absolute());
-        let info = Path::new(&format!("/proc/{process}/fdinfo")).join(entry.file_name());
+        let info = Path::new(&format!("/proc/{thread}/fdinfo")).join(entry.file_name());
         is_file && fs::read_to_string(info).is_ok_and(|text| inode_in(&text) == Some(inode))
     })
 }
@@ -228,27 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn who_is_killed_is_told_from_who_ends() {
-        let stat = |flags: u32, threads: u32, status: u32| {
-            format!("7 (a) b) R 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 9 {}{status}", "0 ".repeat(29))
-        };
-        assert!(says_killed(&stat(0x404, 1, 9)) && says_killed(&stat(0x404, 3, 0x80 | 11)));
-        assert!(says_killed(&stat(0x404, 1, 0)), "the status is not for us to see");
-        assert!(!says_killed(&stat(0x404, 3, 0)), "another thread has called exit_group(2)");
-        assert!(!says_killed(&stat(0x404, 3, 2 << 8)));
-        assert!(!says_killed(&stat(0x4, 1, 0)) && !says_killed(&stat(0x400, 1, 9)) && !says_killed(""));
-    }
-
-    #[test]
     fn descriptors_of_a_process_are_found() {
         use std::os::unix::fs::MetadataExt;
         let (file, me) = (File::open("/proc/self/exe").unwrap(), std::process::id());
-        let inode = file.metadata().unwrap().ino();
-        assert!(stays_open(me, me, inode) && stays_open(me, 0, inode));
-        assert!(!stays_open(me, me, u64::MAX));
-        assert!(stays_open(me, 1, u64::MAX), "another process opened it");
-        assert!(!is_killed(me) && !is_killed(0));
-        assert_eq!(memory(me), Memory::Program);
+        assert!(has_open(me, file.metadata().unwrap().ino()));
+        assert!(!has_open(me, u64::MAX));
+        let thread = nix::unistd::gettid().as_raw() as u32;
+        assert!(is_one(me, me) && is_one(thread, me) && is_one(me, thread));
+        assert!(!is_one(me, std::os::unix::process::parent_id()));
+        assert!(is_one(me, u32::MAX), "gone");
     }
 
     #[test]
@@ -258,9 +234,14 @@ mod tests {
         while !child_ends() {
             std::thread::yield_now();
         }
-        assert_eq!(memory(child.id()), Memory::Gone);
-        assert!(!is_killed(child.id()));
+        assert_eq!((memory(child.id()), memory(std::process::id())), (Memory::Gone, Memory::Program));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_signal_is_told_from_a_status() {
+        assert!(says_killed("7 (a) b) R 1 0 9\n") && says_killed("7 (a) R 139"));
+        assert!(!says_killed("7 (a) R 0\n") && !says_killed("7 (a) R 768") && !says_killed(""));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::handle::{ITEM_HANDLE, Opened};
 use super::ino::{Ino, ino, slot, split};
 use super::keep::{Noted, ReadNote};
-use super::lookup::{Entered, Lifetime, SetAttr, SetTime};
+use super::lookup::{Entered, Lifetime, SetAttr};
 use super::node::{Attr, FileKind, Node};
 use super::plan::{Access, Dir};
 use super::texts;
@@ -46,9 +46,10 @@ pub enum Work {
 pub struct Closers {
     /// Whether a thread is being killed.
     pub is_killed: fn(u32) -> bool,
-    /// Whether an inode stays open where it was opened, by the threads that close and opened it (0
-    /// where it is not known).
-    pub stays_open: fn(u32, u32, Ino) -> bool,
+    /// Whether two threads are of one process.
+    pub is_one: fn(u32, u32) -> bool,
+    /// Whether the process of a thread has a descriptor of this inode, but for the one that it closes.
+    pub has_open: fn(u32, Ino) -> bool,
 }
 
 /// How an item is opened that may have to be made.
@@ -89,9 +90,11 @@ struct State {
     draft: Option<Draft>,
     /// Whether the draft is empty because the opening cut it off, and nothing was written since. A
     /// shell that opens a file closes one descriptor of it before its command writes to the other: so
-    /// this alone is the item only once it is closed where it was opened.
+    /// this alone is the item only once the last is closed.
     only_cut: bool,
-    /// Whether RELEASE makes such a draft the item, for those closed it who did not open it.
+    /// The thread that wrote last; 0 where none is known.
+    writer: u32,
+    /// Whether RELEASE makes the draft the item: a descriptor was closed, but nothing followed from it.
     pending: bool,
     /// The time of change that was set since it was written last.
     changed: Option<Nanos>,
@@ -208,6 +211,7 @@ impl Tree {
     pub(super) fn write_item(
         &self,
         origin: Origin,
+        writer: u32,
         opened: Opened,
         offset: u64,
         data: &[u8],
@@ -224,6 +228,7 @@ impl Tree {
             // The caller may close what lacks a piece; the item stays as it was.
             self.spoil(opened.fh, &mut state, error);
         }
+        state.writer = writer;
         written.map(|()| Outcome { value: data.len(), changes: vec![] })
     }
 
@@ -314,7 +319,11 @@ impl Tree {
         if (self.closers.is_killed)(closer) {
             return Ok(nothing);
         }
-        if state.only_cut && (self.closers.stays_open)(closer, open.opener, opened.ino) {
+        // A process that another has forked closes what it has inherited, at the latest when it calls
+        // exec; that is no word on what the other is writing.
+        let is_own = |thread| thread == closer || (self.closers.is_one)(closer, thread);
+        let has_part = open.opener == 0 || is_own(open.opener) || state.writer != 0 && is_own(state.writer);
+        if !has_part || state.only_cut && (self.closers.has_open)(closer, opened.ino) {
             state.pending = true;
             return Ok(nothing);
         }
@@ -375,6 +384,7 @@ impl Tree {
         set: SetAttr,
     ) -> Result<Outcome<Attr>> {
         let mut changes = Vec::new();
+        let changed = set.changed();
         if let Some(size) = set.size {
             // open(2) with O_TRUNC arrives as an open and a SETATTR of the same thread, which does not
             // name the handle (fuse_do_setattr, ATTR_OPEN).
@@ -384,11 +394,7 @@ impl Tree {
                 (None, Some(fh)) => self.cut(Opened { ino: number, fh }, size, true)?,
                 (None, None) => changes.extend(self.cut_by_path(origin, number, size)?),
             }
-        } else if let Some(time) = set.mtime {
-            let changed = match time {
-                SetTime::Now => None,
-                SetTime::At(nanos) => Some(nanos),
-            };
+        } else if let Some(changed) = changed {
             if !self.say_changed(number, caller, changed) {
                 changes.extend(self.engine.set_item_time(origin, split(number).0, changed)?.changes);
             }
@@ -396,6 +402,13 @@ impl Tree {
         // Not the size that the handle has: the kernel would end others' sendfile(2) there.
         let (attr, _) = self.item_getattr(number, None)?;
         Ok(Outcome { value: attr, changes })
+    }
+
+    /// Sets attributes of `data/`, as those of its items.
+    pub(super) fn set_data(&self, origin: Origin, place: ItemPlace, attr: Attr, set: SetAttr) -> Result<Outcome<Attr>> {
+        let Some(changed) = set.changed() else { return Ok(Outcome { value: attr, changes: vec![] }) };
+        let changes = self.engine.set_data_time(origin, place, changed)?.changes;
+        Ok(Outcome { value: Attr { changed: changed.unwrap_or(attr.changed), ..attr }, changes })
     }
 
     fn cut_by_path(&self, origin: Origin, number: Ino, size: u64) -> Result<Vec<super::Change>> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ino::{Ino, ROOT, ino, slot};
-use super::items::is_item;
+use super::items::{data_of, is_item};
 use super::node::{Attr, FileKind, Head, Node, Object};
 use super::plan::{Dir, Entry, Shape, entries_in};
 use super::{Caller, Opened, Outcome, Place, Result, Tree};
@@ -55,6 +55,16 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// A new time of change.
     pub mtime: Option<SetTime>,
+}
+
+impl SetAttr {
+    /// The time of change that is asked for, if any; `None` within for the present one.
+    pub(super) fn changed(&self) -> Option<Option<Nanos>> {
+        self.mtime.map(|time| match time {
+            SetTime::Now => None,
+            SetTime::At(nanos) => Some(nanos),
+        })
+    }
 }
 
 /// The document of an object that only has a name or an ID.
@@ -175,6 +185,9 @@ impl Tree {
         }
         let node = node?;
         let attr = self.attr(&view, number, &node)?;
+        if let (Some(place), None) = (data_of(&node), set.size) {
+            return self.set_data(origin, place, attr, set);
+        }
         let other_time = |time| matches!(time, Some(SetTime::At(nanos)) if nanos != attr.changed);
         if set.mode.is_some_and(|mode| mode & 0o7777 != u32::from(attr.mode)) || set.owner {
             return Err(Refusal::NotYours { what: "modes and owners are given by the mount" }.into());

@@ -34,13 +34,14 @@ impl Tree {
     pub fn write(
         &self,
         origin: Origin,
+        caller: Caller,
         opened: Opened,
         offset: u64,
         data: &[u8],
         append: bool,
     ) -> Result<Outcome<usize>> {
         if is_item(opened.fh) {
-            return self.write_item(origin, opened, offset, data, append);
+            return self.write_item(origin, caller.pid, opened, offset, data, append);
         }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();

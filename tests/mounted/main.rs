@@ -16,6 +16,7 @@ mod errnos;
 mod exporting;
 mod extras;
 mod fidelity;
+mod gathered;
 mod images;
 mod importing;
 mod items;

@@ -285,12 +285,15 @@ fn an_upper_that_a_strange_overlay_has_is_refused() {
     let extra = if is_host_root() { "" } else { ",userxattr" };
     let (upper, lower) = (own.join("upper"), host.rootfs());
     let options =
-        format!("lowerdir={},upperdir={},workdir={}{extra}", lower.display(), upper.display(), work.display());
+        format!("lowerdir={},upperdir={},workdir={},index=on{extra}", lower.display(), upper.display(), work.display());
     let state = || (host.tree.read("ctr/web/state"), fs::metadata(host.tree.path("ctr/web/state")).unwrap().modified());
     // A server that has unmounted it itself, and one that knows nothing.
     for killed in [false, true] {
         let before = state();
-        succeed(Command::new("mount").args(["-t", "overlay", "-o", &options, "by-hand"]).arg(&by_hand));
+        // With index=on the kernel makes none before the container's own has ended.
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "overlay", "-o", &options, "by-hand"]).arg(&by_hand);
+        wait_until("the last overlay has ended", || mount.output().unwrap().status.success());
         if killed {
             host.tree.kill_server();
         }

@@ -148,8 +148,9 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 15] = [
+const LISTED: [&str; 16] = [
     "exited/ID",
+    "ctr/ID/flags/FLAG",
     "ctr/ID",
     "pod/ID",
     "name/NAME",

@@ -1,16 +1,21 @@
 //! Files of callers: `data/` and `digests`.
 
+mod closing;
+mod programs;
+mod random;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::errno::Errno;
 
-use crate::support::{Mounted, Random, Scratch, errno, kill, seed, succeed, text};
+use crate::support::{Mounted, Random, Scratch, errno, seed, succeed, text};
 
 const SHELLS: [&[&str]; 3] = [&["bash"], &["dash"], &["busybox", "sh"]];
 
@@ -31,6 +36,15 @@ touch fresh; test -e fresh; echo $?; rm fresh; test -e fresh; echo $?
 echo .hidden > .hidden; echo 'with blank' > 'with blank'; echo dots > a..b; ls -A
 read -r line < k; echo "$line"; while read -r l; do echo "<$l>"; done < k
 "#;
+
+/// Tells a thread beside to end, whatever happens here.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// A store with a container, and its `data/` below the mount.
 fn with_container() -> (Mounted, String) {
@@ -197,100 +211,6 @@ fn of_two_writers_the_last_to_close_wins_whole() {
     writers.into_iter().for_each(|writer| writer.join().unwrap());
     assert_eq!(fs::metadata(&path).unwrap().len(), 100_000);
     digests_hold(&tree, &data);
-}
-
-#[test]
-fn a_writer_who_is_killed_leaves_the_old_item() {
-    let (tree, data) = with_container();
-    let path = tree.path(&format!("{data}/k"));
-    fs::write(&path, "old").unwrap();
-    for open in [">", ">>", "1<>"] {
-        let mut child = Command::new("bash");
-        child.arg("-c").arg(format!("exec cat {open} k")).current_dir(tree.path(&data)).stdin(Stdio::piped());
-        let mut child = child.spawn().unwrap();
-        child.stdin.as_ref().unwrap().write_all(b"half of it").unwrap();
-        thread::sleep(std::time::Duration::from_millis(200));
-        kill(child.id());
-        child.wait().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"old", "{open}");
-    }
-    assert_eq!(fs::metadata(&path).unwrap().len(), 3);
-}
-
-#[test]
-fn any_sequence_of_writes_leaves_files_and_digests_in_step() {
-    let (tree, data) = with_container();
-    let mut random = Random(seed());
-    let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let dir = tree.path(&data);
-    for step in 0..400 {
-        let (key, other) = (format!("k{}", random.below(6)), format!("k{}", random.below(6)));
-        let path = dir.join(&key);
-        let bytes: Vec<u8> = (0..random.below(9000)).map(|_| random.next() as u8).collect();
-        let die = random.below(12) == 0;
-        match random.below(7) {
-            0 => {
-                let mut file = File::create(&path).unwrap();
-                let (head, tail) = bytes.split_at(bytes.len() / 2);
-                file.write_all(head).unwrap();
-                if die {
-                    tree.kill_server();
-                }
-                file.write_all(tail).unwrap();
-                model.insert(key, bytes);
-            }
-            1 => {
-                let mut file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
-                file.write_all(&bytes).unwrap();
-                if die {
-                    tree.kill_server();
-                }
-                file.write_all(b"+").unwrap();
-                let whole = model.entry(key).or_default();
-                whole.extend(bytes);
-                whole.push(b'+');
-            }
-            2 if model.contains_key(&key) => {
-                let file = OpenOptions::new().write(true).open(&path).unwrap();
-                let at = random.below(12_000);
-                file.write_all_at(&bytes, at as u64).unwrap();
-                let whole = model.get_mut(&key).unwrap();
-                if !bytes.is_empty() {
-                    whole.resize(whole.len().max(at + bytes.len()), 0);
-                    whole[at..at + bytes.len()].copy_from_slice(&bytes);
-                }
-            }
-            3 if model.contains_key(&key) => {
-                let size = random.below(12_000);
-                nix::unistd::truncate(&path, size as i64).unwrap();
-                model.get_mut(&key).unwrap().resize(size, 0);
-            }
-            4 if model.contains_key(&key) => {
-                fs::rename(&path, dir.join(&other)).unwrap();
-                let whole = model.remove(&key).unwrap();
-                model.insert(other, whole);
-            }
-            5 if model.contains_key(&key) => {
-                fs::remove_file(&path).unwrap();
-                model.remove(&key);
-            }
-            6 if die => tree.kill_server(),
-            _ => {}
-        }
-        if step % 20 == 0 {
-            digests_hold(&tree, &data);
-        }
-    }
-    let expected: BTreeMap<PathBuf, Vec<u8>> = model.into_iter().map(|(key, bytes)| (key.into(), bytes)).collect();
-    assert!(contents(&dir) == expected);
-    tree.unmount();
-    tree.mount();
-    digests_hold(&tree, &data);
-    assert!(contents(&dir) == expected);
-    let files = || fs::read_dir(tree.store.join("ctr").join(tree.id("web")).join("data")).unwrap().count();
-    let full = expected.values().filter(|bytes| !bytes.is_empty()).count();
-    crate::support::wait_until("what no item names is gone", || files() == full);
-    assert_eq!(fs::read_dir(tree.store.join("drafts")).unwrap().count(), 0);
 }
 
 #[test]
