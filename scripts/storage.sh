@@ -1,6 +1,6 @@
 #!/bin/sh
-# Plays what podman asks of containers/storage for one container: create, big data, mount, write, unmount, delete.
-# Leaves nothing behind.
+# Plays what podman asks of containers/storage for one container: create, names, metadata, big data, mount,
+# write, unmount, delete. Leaves nothing behind.
 #
 #   storage.sh IMAGE     CTRFS_AT is the mount (/run/ctrfs)
 set -eu
@@ -16,6 +16,11 @@ id=$(exec 3<>create/ctr && echo "{\"name\":\"$name\",\"image\":\"$image\"}" 2>/d
     echo "$id") || refused create
 trap 'echo 0 >"ctr/$id/mounted" && rmdir "ctr/$id"' EXIT
 [ "$(cat "layer/$id/name")" = "$name-layer" ] || die "the layer is not called after its container"
+# AddNames, SetMetadata, Metadata
+echo "$name-alias" >>"ctr/$id/names" || refused names
+[ "$(readlink "ctr/$name-alias")" = "$id" ] || die "the second name does not lead to the container"
+printf '{"image-name":"%s"}' "$image" >"ctr/$id/metadata" || refused metadata
+cat "ctr/$id/metadata" && echo
 # SetContainerBigData, ContainerBigData, ListContainerBigData, ContainerBigDataDigest
 printf '{"manifest":1}' >"ctr/$id/data/manifest"
 cat "ctr/$id/data/manifest" && echo && ls "ctr/$id/data"

@@ -12,7 +12,7 @@ use super::items::FileNumbers;
 use super::remove::{take_out, touch_lists};
 use super::{Committer, Engine, Error, Outside, Result, World, exited};
 use crate::model::json::{Value, parse};
-use crate::model::record::{Change, Doc, Kind, List, Moment, Nanos, Row, Serial};
+use crate::model::record::{Change, CtrHead, Doc, Kind, List, Moment, Nanos, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
 use crate::model::{container, pod};
 use crate::store::{Extras, OpenError, Query, Store, StoreError, Update};
@@ -174,17 +174,27 @@ impl Engine {
 
 /// Takes containers out that go with the boot. Their directories are collected afterwards.
 fn drop_volatile(update: &Update<'_>, now: Nanos) -> Result<()> {
-    let (mut gone, mut changes) = (false, Vec::new());
+    let (mut gone, mut infra, mut changes) = (false, Vec::new(), Vec::new());
     for ctr in update.all_more()? {
         match update.more(ctr) {
+            Ok(more) if more.volatile && more.infra => infra.push(ctr),
             Ok(more) if more.volatile => gone |= take_out(update, Kind::Ctr, ctr, now, &mut changes)?.is_some(),
             Ok(_) => {}
             Err(error @ StoreError::Row { .. }) => log::warn!("whether container #{ctr} is volatile: {error}"),
             Err(error) => return Err(error.into()),
         }
     }
+    // A pod goes with its infra container; where others stay in it, both stay.
+    for ctr in infra {
+        if let Ok(CtrHead { pod: Some((pod, _)), .. }) = update.ctr(ctr)
+            && update.members(pod)?.len() == 1
+        {
+            take_out(update, Kind::Ctr, ctr, now, &mut changes)?;
+            gone |= take_out(update, Kind::Pod, pod, now, &mut changes)?.is_some();
+        }
+    }
     if gone {
-        touch_lists(update, &[List::Ctr, List::Id, List::Name], now, &mut changes)?;
+        touch_lists(update, &[List::Ctr, List::Pod, List::Id, List::Name], now, &mut changes)?;
     }
     // What containers ended with goes with the boot as well, theirs too.
     Ok(update.take_all_exited()?)

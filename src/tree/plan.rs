@@ -329,6 +329,7 @@ impl Entry {
                 | Shape::IdMap(_)
                 | Shape::Create(_)
                 | Shape::CreateImage
+                | Shape::CreateSandbox
                 | Shape::Control
         )
     }

@@ -2,6 +2,8 @@
 //! it, and that write's result is the verdict. A refused write leaves handle and store as they were; only
 //! what earlier writes began is given up with it, and then the handle takes no more.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
@@ -211,8 +213,9 @@ impl Tree {
         self.unpin(&done.answer);
         if let Answer::Removed(removed) = done.answer {
             let line = |mut ids: Vec<[u8; 32]>| {
-                // A pod comes right behind its infra container.
-                ids.dedup();
+                // A pod and its infra container have one.
+                let mut seen = HashSet::new();
+                ids.retain(|id| seen.insert(*id));
                 let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
                 ids.join(" ") + "\n"
             };

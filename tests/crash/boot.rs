@@ -170,3 +170,23 @@ fn a_state_that_does_not_decode_is_left_and_named() {
     assert!(said.contains(&format!("ctr/{id}: ")), "check names it: {said}");
     assert!(said.ends_with("ok\nok: 3 containers, 1 pods, 0 images, 0 layers\n"), "{said}");
 }
+
+#[test]
+fn a_volatile_sandbox_goes_with_the_boot_unless_others_stay_in_it() {
+    let tree = Mounted::new();
+    Image::new("pause", &["base"]).import(&tree, &["pause"]);
+    tree.unmount();
+    let document = |pod: &str, name: &str, volatile: bool| {
+        json!({
+            "podName": pod, "podID": pod.repeat(32), "imageName": "pause", "containerName": name, "volatile": volatile,
+        })
+    };
+    let sandboxes = format!("{}{}", document("aa", "a-infra", true), document("bb", "b-infra", true));
+    let members =
+        format!("{}{}{}", document("aa", "a1", true), document("bb", "b1", true), document("bb", "b2", false));
+    under_boot(&tree, ONE, &format!("echo '{sandboxes}' >create/sandbox; echo '{members}' >create/ctr"));
+    let said = under_boot(&tree, OTHER, "ls name; ls pod; cat check");
+    let lines: Vec<&str> = said.lines().collect();
+    let kept = "bb".repeat(32);
+    assert_eq!(lines, ["b-infra", "b2", "bb", &kept, "ok: 2 containers, 1 pods, 1 images, 3 layers"]);
+}

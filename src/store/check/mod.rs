@@ -367,7 +367,7 @@ fn exited(state: &impl Query, rows: &Rows, found: &mut Vec<String>) -> Result<()
             Some(None) => {} // named above
             _ => found.push(format!("exited {id}: row {serial} is not its exit code's")),
         }
-        if matches!(state.object(&id)?, Some((Kind::Ctr, _))) {
+        if state.object_of(Kind::Ctr, &id)?.is_some() {
             found.push(format!("exited {id}: the container is there"));
         }
         kept.insert(serial);

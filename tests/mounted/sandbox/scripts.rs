@@ -37,5 +37,5 @@ fn cri_s_calls_are_file_operations() {
 
 #[test]
 fn so_are_the_calls_of_podmans_storage() {
-    leaves_nothing("storage.sh", &["from the container", "manifest"]);
+    leaves_nothing("storage.sh", &["from the container", "manifest", r#"{"image-name":""#]);
 }
