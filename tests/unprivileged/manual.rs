@@ -148,17 +148,19 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 14] = [
+const LISTED: [&str; 16] = [
     "ctr/ID",
     "pod/ID",
     "name/NAME",
     "id/ID",
     "ctr/ID/dependencies/ID",
     "ctr/ID/depends-on/ID",
+    "ctr/ID/data/KEY",
     "pod/ID/containers/ID",
     "image/ID",
     "image/ID/layers/N",
     "image/ID/used-by/ID",
+    "image/ID/data/KEY",
     "image-name/NAME",
     "layer/ID",
     "layer/ID/children/ID",

@@ -77,6 +77,7 @@ mod terms_and_tree {
             "mkdir pod/p pod/p/containers/on; echo '{\"name\":\"user\",\"pod\":\"p\",\"netNsCtr\":\"on\"}' >create/ctr",
         );
         make_imaged(&tree);
+        sh(&tree, "for dir in ctr/*/data image/*/data; do echo x > $dir/KEY; done");
         let name = |path: &str| match path.split_once('/') {
             Some(("name", _)) => "name/NAME".to_owned(),
             Some(("image-name", _)) => "image-name/NAME".to_owned(),

@@ -99,8 +99,11 @@ impl Look<'_> {
         let mut entries: BTreeMap<String, String> = BTreeMap::new();
         let mut entry = |name: &str| entries.insert(name.to_owned(), format!("{made} {name}"));
         files(*kind).iter().for_each(|name| drop(entry(name)));
-        let lists: &[&str] =
-            if *kind == Kind::Ctr { &["dependencies", "depends-on", "artifacts"] } else { &["containers"] };
+        let lists: &[&str] = if *kind == Kind::Ctr {
+            &["dependencies", "depends-on", "artifacts", "data", "digests"]
+        } else {
+            &["containers"]
+        };
         lists.iter().for_each(|name| drop(entry(name)));
         object.pod.iter().for_each(|_| drop(entry("pod")));
         self.listing(&own, entries)?;
@@ -112,7 +115,7 @@ impl Look<'_> {
             if *entry == "health" {
                 let netns = text(&object.docs[1], "netns").filter(|_| *kind == Kind::Ctr);
                 let ill = netns.is_some_and(|path| path.starts_with("/nonexistent"));
-                agree("health", &path, &(read == "ok\n", read.is_empty(), size), &(!ill, false, 0))?;
+                agree("health", &path, &(read == "ok\n", read.is_empty(), size), &(!ill, false, 4096))?;
             } else {
                 agree("content", &path, &read, &content(self.model, id, entry))?;
                 agree("st_size", &path, &size, &(read.len() as u64))?;
