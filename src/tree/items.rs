@@ -25,9 +25,11 @@ use crate::model::record::{Answer, Item, Nanos};
 const SMALL: u64 = 1 << 20;
 /// Stands in a handle's note for the number of a request: no kernel counts that far.
 const GIVEN_UP: u64 = u64::MAX;
-/// Stands in a handle's note with the thread that opened it, in the place of a length, until something
-/// is asked of it. The inode then stands in the place of a request.
+/// In the place of a length, a handle's note has the thread that opened it above the offset where its
+/// last request added bytes, and this until something is asked of it. The inode then stands in the
+/// place of a request.
 const JUST_OPENED: u64 = 1 << 63;
+const OPENER_SHIFT: u32 = 32;
 
 /// What is asked of an open item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,8 +69,6 @@ pub(super) struct OpenItems(RwLock<HashMap<u64, Arc<OpenItem>>>);
 
 struct OpenItem {
     ino: Ino,
-    /// The thread that opened it; 0 where that is not known.
-    opener: u32,
     state: Mutex<State>,
 }
 
@@ -76,6 +76,8 @@ struct OpenItem {
 struct State {
     /// Whose it is; not known of one that went when an earlier server opened it.
     place: Option<ItemPlace>,
+    /// The thread that opened it; 0 where that is not known.
+    opener: u32,
     /// Whether it was opened to be written and nothing was asked of it yet.
     fresh: bool,
     /// Whether its note says so, for the server after this one.
@@ -119,6 +121,7 @@ impl Tree {
         let (item, body) = self.engine.item_and_body(split(number).0)?.ok_or(Refusal::Gone)?;
         let state = State {
             place: Some(place_of(&item)),
+            opener: caller.pid,
             fresh,
             noted_fresh: fresh,
             body,
@@ -127,10 +130,10 @@ impl Tree {
         };
         let fh = self.handles.item_number();
         match fresh {
-            true => self.note_item(fh, item.file, JUST_OPENED | u64::from(caller.pid), number),
-            false => self.note_item(fh, item.file, 0, 0),
+            true => self.note_item(fh, &state, JUST_OPENED, number),
+            false => self.note_item(fh, &state, 0, 0),
         }
-        let open = OpenItem { ino: number, opener: caller.pid, state: Mutex::new(state) };
+        let open = OpenItem { ino: number, state: Mutex::new(state) };
         self.items.0.write().insert(fh, Arc::new(open));
         Ok((Opened { ino: number, fh }, item))
     }
@@ -243,24 +246,20 @@ impl Tree {
     ) -> Result<()> {
         let before = match self.handles.keep.read_note(opened.fh) {
             Noted::Read(note) if origin.resent && note.digest == origin.unique && note.length < JUST_OPENED => {
-                Some(note.length)
+                Some(note.length % (1 << OPENER_SHIFT))
             }
             _ => None,
         };
-        let file = state.file;
-        let draft = self.draft_of(opened, state, u64::MAX)?;
-        let at = match append {
-            true => before.unwrap_or(draft.size()),
-            false => offset,
-        };
+        let size = self.draft_of(opened, state, u64::MAX)?.size();
+        let at = if append { before.unwrap_or(size) } else { offset };
         if at.saturating_add(data.len() as u64) > MAX_ITEM {
             return Err(too_large());
         }
         if append {
             // Sent again, it would be added again.
-            self.note_item(opened.fh, file, at, origin.unique);
+            self.note_item(opened.fh, state, at, origin.unique);
         }
-        draft.write_at(data, at).map_err(outside)?;
+        self.draft_of(opened, state, u64::MAX)?.write_at(data, at).map_err(outside)?;
         (state.only_cut, state.pending, state.changed) = (false, false, None);
         Ok(())
     }
@@ -280,7 +279,7 @@ impl Tree {
             self.engine.drop_draft(&draft);
         }
         state.given_up = Some(error.clone());
-        self.note_item(fh, state.file, 0, GIVEN_UP);
+        self.note_item(fh, state, 0, GIVEN_UP);
     }
 
     /// Gives what a handle writes another size; `only` when its opening does.
@@ -322,7 +321,7 @@ impl Tree {
         // A process that another has forked closes what it has inherited, at the latest when it calls
         // exec; that is no word on what the other is writing.
         let is_own = |thread| thread == closer || (self.closers.is_one)(closer, thread);
-        let has_part = open.opener == 0 || is_own(open.opener) || state.writer != 0 && is_own(state.writer);
+        let has_part = state.opener == 0 || is_own(state.opener) || state.writer != 0 && is_own(state.writer);
         if !has_part || state.only_cut && (self.closers.has_open)(closer, opened.ino) {
             state.pending = true;
             return Ok(nothing);
@@ -343,8 +342,8 @@ impl Tree {
 
     fn commit_draft(&self, origin: Origin, opened: Opened, state: &mut State) -> Result<Outcome<()>> {
         let nothing = Outcome { value: (), changes: vec![] };
-        let Some(draft) = &mut state.draft else { return Ok(nothing) };
-        let place = state.place.ok_or(Refusal::Gone)?;
+        // Of what was gone when this server first met it, nothing is left to write.
+        let (Some(draft), Some(place)) = (&mut state.draft, state.place) else { return Ok(nothing) };
         let done = self.engine.commit_item(origin, place, split(opened.ino).0, draft, state.changed)?;
         if let Some(draft) = state.draft.take() {
             self.engine.drop_draft(&draft);
@@ -352,7 +351,7 @@ impl Tree {
         }
         state.file = if let Answer::Version(file) = done.answer { file } else { 0 };
         (state.only_cut, state.pending, state.changed, state.lost) = (false, false, None, false);
-        self.note_item(opened.fh, state.file, 0, 0);
+        self.note_item(opened.fh, state, 0, 0);
         Ok(Outcome { value: (), changes: done.changes })
     }
 
@@ -430,11 +429,14 @@ impl Tree {
     /// opened it may have died since.
     fn just_opened(&self, number: Ino, caller: Caller) -> Option<u64> {
         let items = self.items.0.read();
-        let own = items.iter().filter(|(_, open)| open.ino == number && open.opener == caller.pid);
-        let own = own.filter(|(_, open)| open.state.try_lock().is_some_and(|state| state.fresh)).map(|(fh, _)| *fh);
+        let is_own = |open: &OpenItem| {
+            let state = open.state.try_lock();
+            open.ino == number && state.is_some_and(|state| state.fresh && state.opener == caller.pid)
+        };
+        let own = items.iter().filter(|(_, open)| is_own(open)).map(|(fh, _)| *fh);
         let left = || {
-            let is_fresh =
-                |note: &ReadNote| (note.length, note.digest) == (JUST_OPENED | u64::from(caller.pid), number);
+            let length = JUST_OPENED | u64::from(caller.pid) << OPENER_SHIFT;
+            let is_fresh = |note: &ReadNote| (note.length, note.digest) == (length, number);
             let notes = self.handles.keep.notes().unwrap_or_default();
             let left = notes.into_iter().filter(|(fh, note)| is_item(*fh) && is_fresh(note));
             left.map(|(fh, _)| fh).filter(|fh| self.handles.is_older(*fh) && !items.contains_key(fh)).max()
@@ -446,7 +448,7 @@ impl Tree {
     fn used(&self, fh: u64, state: &mut State) {
         state.fresh = false;
         if std::mem::take(&mut state.noted_fresh) {
-            self.note_item(fh, state.file, 0, 0);
+            self.note_item(fh, state, 0, 0);
         }
     }
 
@@ -454,8 +456,9 @@ impl Tree {
     fn say_changed(&self, number: Ino, caller: Caller, changed: Option<Nanos>) -> bool {
         let items = self.items.0.read();
         let mut told = false;
-        for open in items.values().filter(|open| open.ino == number && open.opener == caller.pid) {
+        for open in items.values().filter(|open| open.ino == number) {
             if let Some(mut state) = open.state.try_lock()
+                && state.opener == caller.pid
                 && state.draft.is_some()
             {
                 state.changed = changed;
@@ -484,8 +487,9 @@ impl Tree {
         let any = || self.items.0.read().values().find(|open| open.ino == number).map(Arc::clone);
         let open = open.or_else(any).ok_or(Refusal::Gone)?;
         let state = open.state.lock();
-        let place = state.place.ok_or(Refusal::Gone)?;
-        view.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+        if let Some(place) = state.place {
+            view.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;
+        }
         Ok((self.item_attr(number, state.size().unwrap_or(0), 0), Lifetime::Once))
     }
 
@@ -510,11 +514,9 @@ impl Tree {
         let mut state = State { draft: self.engine.resume_draft(opened.fh), lost: true, ..State::default() };
         state.place = item.as_ref().map(place_of);
         state.only_cut = state.draft.as_ref().is_some_and(|draft| draft.size() == 0);
-        let mut opener = 0;
         if let Noted::Read(note) = self.handles.keep.read_note(opened.fh) {
-            if note.length >= JUST_OPENED {
-                (opener, state.noted_fresh) = (note.length as u32, true);
-            }
+            state.noted_fresh = note.length >= JUST_OPENED;
+            state.opener = ((note.length % JUST_OPENED) >> OPENER_SHIFT) as u32;
             state.file = note.version.unwrap_or(0);
             state.given_up = (note.digest == GIVEN_UP).then(|| Refusal::GivenUp.into());
             if state.file == 0 {
@@ -525,13 +527,15 @@ impl Tree {
                 (state.body, state.lost) = (body, false);
             }
         }
-        let open = Arc::new(OpenItem { ino: opened.ino, opener, state: Mutex::new(state) });
+        let open = Arc::new(OpenItem { ino: opened.ino, state: Mutex::new(state) });
         Ok(Arc::clone(self.items.0.write().entry(opened.fh).or_insert(open)))
     }
 
-    /// Notes for the next server what a handle reads, and where its last request added bytes.
-    fn note_item(&self, fh: u64, file: u64, length: u64, unique: u64) {
-        let note = ReadNote { length, digest: unique, version: Some(file).filter(|file| *file != 0) };
+    /// Notes for the next server what a handle reads, who opened it, and where its last request added
+    /// bytes.
+    fn note_item(&self, fh: u64, state: &State, at: u64, unique: u64) {
+        let length = at | u64::from(state.opener) << OPENER_SHIFT;
+        let note = ReadNote { length, digest: unique, version: Some(state.file).filter(|file| *file != 0) };
         if let Err(error) = self.handles.keep.note_read(fh, note) {
             log::warn!("an open file cannot be kept for the next server: {error}");
         }

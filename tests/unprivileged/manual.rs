@@ -148,7 +148,7 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 16] = [
+const LISTED: [&str; 18] = [
     "exited/ID",
     "ctr/ID/flags/FLAG",
     "ctr/ID",
@@ -157,10 +157,12 @@ const LISTED: [&str; 16] = [
     "id/ID",
     "ctr/ID/dependencies/ID",
     "ctr/ID/depends-on/ID",
+    "ctr/ID/data/KEY",
     "pod/ID/containers/ID",
     "image/ID",
     "image/ID/layers/N",
     "image/ID/used-by/ID",
+    "image/ID/data/KEY",
     "image-name/NAME",
     "layer/ID",
     "layer/ID/children/ID",

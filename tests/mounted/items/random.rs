@@ -14,7 +14,7 @@ use super::{SetAtEnd, contents, digests_hold, with_container};
 use crate::support::{Random, seed, wait_until};
 
 const KEYS: usize = 6;
-const STEPS: usize = 500;
+const STEPS: usize = 250;
 
 /// What should be: items by key, each with a number of its own, and open files with what they wrote.
 #[derive(Default)]
@@ -50,21 +50,27 @@ impl Model {
         let file = options.open(dir.join(key)).unwrap();
         let item = self.item(key);
         self.open.push(Open { file, item, append, draft: cut.then(Vec::new) });
+        if cut {
+            // What is cut off and not written is in effect with the last descriptor that the process has.
+            self.write(self.open.len() - 1, 0, b"begun");
+        }
     }
 
     /// Writes to an open file and reads all of it back.
     fn write(&mut self, which: usize, at: usize, bytes: &[u8]) {
         let Open { file, item, append, draft } = &mut self.open[which];
+        // What an item held that is gone is lost with its server.
+        if bytes.is_empty() || draft.is_none() && !self.contents.contains_key(item) {
+            return;
+        }
         let draft = draft.get_or_insert_with(|| self.contents.get(item).cloned().unwrap_or_default());
         let at = if *append { draft.len() } else { at };
         match *append {
             true => file.write_all(bytes).unwrap(),
             false => file.write_all_at(bytes, at as u64).unwrap(),
         }
-        if !bytes.is_empty() {
-            draft.resize(draft.len().max(at + bytes.len()), 0);
-            draft[at..at + bytes.len()].copy_from_slice(bytes);
-        }
+        draft.resize(draft.len().max(at + bytes.len()), 0);
+        draft[at..at + bytes.len()].copy_from_slice(bytes);
         let mut read = vec![0; draft.len() + 1];
         let mut got = 0;
         while let n @ 1.. = file.read_at(&mut read[got..], got as u64).unwrap() {
@@ -75,6 +81,9 @@ impl Model {
 
     fn set_len(&mut self, which: usize, size: usize) {
         let Open { file, item, draft, .. } = &mut self.open[which];
+        if draft.is_none() && !self.contents.contains_key(item) {
+            return;
+        }
         file.set_len(size as u64).unwrap();
         draft.get_or_insert_with(|| self.contents.get(item).cloned().unwrap_or_default()).resize(size, 0);
     }
@@ -107,7 +116,7 @@ fn any_sequence_of_writes_leaves_files_and_digests_in_step() {
         let _done = SetAtEnd(&done);
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(killing.next() % 200));
+                thread::sleep(Duration::from_millis(killing.next() % 300));
                 tree.kill_server();
             }
         });
