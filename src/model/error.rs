@@ -379,7 +379,10 @@ impl fmt::Display for Refusal {
                 write!(f, "no {what} {name:?}: the rootfs has none in {file}, and it is no number from 0 to 4294967294")
             }
             Refusal::UnknownVerb { verb } => {
-                write!(f, "there is no verb {verb:?}; there are \"remove\", \"wipe\" and \"gc\"")
+                write!(
+                    f,
+                    "there is no verb {verb:?}; there are \"remove\", \"wipe\", \"gc\", \"metadata\" and \"flags\""
+                )
             }
         }
     }

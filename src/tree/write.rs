@@ -454,6 +454,8 @@ fn order(document: &Document) -> std::result::Result<Order, Refusal> {
         Some(Value::String(verb)) if verb == "gc" => {
             return Ok(Order::Gc { dry_run: switch(document, "dry-run", "nothing: \"gc\" has dry-run")? });
         }
+        Some(Value::String(verb)) if verb == "metadata" => return metadata_order(document),
+        Some(Value::String(verb)) if verb == "flags" => return flags_order(document),
         Some(Value::String(verb)) => return Err(Refusal::UnknownVerb { verb: shorten(verb) }),
         _ => return Err(bad("verb", "a string: what is to be done")),
     }
@@ -474,5 +476,34 @@ fn order(document: &Document) -> std::result::Result<Order, Refusal> {
         },
         (Some(_), None, None) => Err(bad("ctr", "a name or an array of names")),
         _ => Err(bad("verb", "either \"ctr\" or \"pod\" beside it, and \"recursive\" with \"pod\" only")),
+    }
+}
+
+fn metadata_order(document: &Document) -> std::result::Result<Order, Refusal> {
+    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
+    if let Some(key) = document.keys().find(|key| !["verb", "ctr", "text"].contains(&key.as_str())) {
+        return Err(bad(key, "nothing: \"metadata\" has ctr and text"));
+    }
+    match (document.get("ctr"), document.get("text")) {
+        (Some(Value::String(ctr)), Some(Value::String(text))) => {
+            Ok(Order::Metadata { ctr: ctr.clone(), text: text.clone() })
+        }
+        (Some(Value::String(_)), _) => Err(bad("text", "a string, which may be empty")),
+        _ => Err(bad("ctr", "a name")),
+    }
+}
+
+fn flags_order(document: &Document) -> std::result::Result<Order, Refusal> {
+    let bad = |key: &str, rule| Refusal::BadKey { key: key.to_owned(), rule };
+    if let Some(key) = document.keys().find(|key| !["verb", "ctr", "set"].contains(&key.as_str())) {
+        return Err(bad(key, "nothing: \"flags\" has ctr and set"));
+    }
+    match (document.get("ctr"), document.get("set")) {
+        (Some(Value::String(ctr)), Some(Value::Object(set))) => {
+            let set = set.iter().map(|(name, value)| (name.clone(), Some(value.clone()).filter(|v| !v.is_null())));
+            Ok(Order::Flags { ctr: ctr.clone(), set: set.collect() })
+        }
+        (Some(Value::String(_)), _) => Err(bad("set", "an object: each flag with its value, null to clear it")),
+        _ => Err(bad("ctr", "a name")),
     }
 }

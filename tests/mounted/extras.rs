@@ -226,3 +226,35 @@ fn a_container_is_made_with_all_of_it() {
         assert_eq!(errno(append(&tree, "ctr/a/config", format!("{{\"{key}\":\"x\"}}").as_bytes())), Errno::EINVAL);
     }
 }
+
+#[test]
+fn control_sets_what_no_file_operation_says() {
+    let tree = Mounted::new();
+    tree.make("web");
+    fs::write(tree.path("ctr/web/metadata"), "text").unwrap();
+    let order =
+        |document: &str| OpenOptions::new().write(true).open(tree.path("control"))?.write_all(document.as_bytes());
+    order(
+        r#"{"verb":"metadata","ctr":"web","text":""}
+        {"verb":"flags","ctr":"web","set":{"MountLabel":"m","ProcessLabel":"p","x":{"y":null}}}"#,
+    )
+    .unwrap();
+    assert_eq!(tree.read("ctr/web/metadata"), "");
+    assert_eq!(names_in(&tree.path("ctr/web/flags")), ["MountLabel", "ProcessLabel", "x"]);
+    order(r#"{"verb":"flags","ctr":"web","set":{"MountLabel":null,"ProcessLabel":null,"none":null}}"#).unwrap();
+    assert_eq!(names_in(&tree.path("ctr/web/flags")), ["x"]);
+    for (bad, due) in [
+        (r#"{"verb":"metadata","ctr":"none","text":""}"#, Errno::ENOENT),
+        (r#"{"verb":"metadata","ctr":"web"}"#, Errno::EINVAL),
+        (r#"{"verb":"metadata","ctr":"web","text":"x","more":1}"#, Errno::EINVAL),
+        (r#"{"verb":"flags","ctr":"web","set":{"MountLabel":"m"}}"#, Errno::EINVAL),
+        (r#"{"verb":"flags","ctr":"web","set":[]}"#, Errno::EINVAL),
+        (
+            r#"{"verb":"metadata","ctr":"web","text":"x"}{"verb":"flags","ctr":"web","set":{"Volatile":true}}"#,
+            Errno::EPERM,
+        ),
+    ] {
+        assert_eq!(errno(order(bad)), due, "{bad}");
+    }
+    assert_eq!(tree.read("ctr/web/metadata"), "");
+}
