@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::FS_TYPE;
+use super::closers::CLOSERS;
 use super::offline::comm;
 use super::run_root;
 use super::server::Connection;
@@ -30,6 +31,8 @@ pub(super) const WORLD: World = World { now, random };
 
 /// How often a server looks whether it can settle the store.
 const IDLE: Duration = Duration::from_secs(1);
+/// Of how many looks one takes out what is forgotten.
+const FORGETS: u64 = 60;
 /// The storage driver of a store that does not say.
 const DEFAULT_DRIVER: &str = "overlay";
 
@@ -86,7 +89,10 @@ impl Backend {
     /// Opens a store and compares its runtime configuration. Its lock is held by the keeper.
     pub(super) fn open(store: &Path, settings: &Settings) -> Result<Backend, BackendError> {
         let opened = Store::open(store, settings.cache_bytes).map_err(BootError::Open)?;
-        let engine = Engine::new(opened, WORLD);
+        let mut engine = Engine::new(opened, WORLD);
+        if settings.transient {
+            engine.set_transient();
+        }
         let uuid = engine.uuid().map_err(BackendError::Engine)?;
         let default_run_root = run_root::default_path(&uuid);
         engine.compare_runtime(store, given(store, settings, &default_run_root))?;
@@ -118,6 +124,7 @@ impl Backend {
             store_path: self.store,
             shared_with_group: self.shared_with_group,
             comm,
+            closers: CLOSERS,
         };
         let tree = Arc::new(Tree::new(self.engine, setup).map_err(BackendError::Handles)?);
         let owner = Owner { uid: connection.uid, gid: gid.unwrap_or(connection.gid) };
@@ -159,9 +166,14 @@ impl Beside {
         });
         let tree = Arc::clone(&self.tree);
         thread::spawn(move || {
-            loop {
+            for turn in 1u64.. {
                 tree.engine().empty_trash();
                 thread::sleep(IDLE);
+                if turn % FORGETS == 0
+                    && let Err(error) = tree.engine().forget_exited()
+                {
+                    log::warn!("exit codes that are forgotten stay in the store: {error}");
+                }
                 tree.engine().settle();
             }
         });

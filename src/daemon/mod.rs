@@ -11,6 +11,7 @@
 
 mod backend;
 pub mod child;
+mod closers;
 pub mod keeper;
 pub mod link;
 pub mod log;

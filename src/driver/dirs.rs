@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! layers/<id>/fs          a layer, never changed          ctr/<id>/{upper,ovl-work}   what is written upon layers
+//! images/<id>/data        files of callers, as are        ctr/<id>/{data,artifacts,userdata}
 //! staging/<name>/<id>/fs  a layer in the making           trash/<name>                what is being deleted
 //! ```
 //!
@@ -20,6 +21,11 @@ use crate::model::id::Id;
 use crate::sys;
 use crate::sys::lock::DirectoryLock;
 
+/// The directory of libpod's artifacts beside an upper directory.
+pub const ARTIFACTS: &str = "artifacts";
+/// The directory of what containers/storage calls a container's own, beside an upper directory.
+pub const USERDATA: &str = "userdata";
+
 /// A directory of directories that are named by IDs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Shelf {
@@ -27,6 +33,8 @@ pub enum Shelf {
     Layers,
     /// What is written upon layers.
     Uppers,
+    /// What callers keep with images.
+    Images,
 }
 
 impl Shelf {
@@ -35,6 +43,7 @@ impl Shelf {
         match self {
             Shelf::Layers => "layers",
             Shelf::Uppers => "ctr",
+            Shelf::Images => "images",
         }
     }
 }
@@ -53,15 +62,15 @@ impl Dirs {
     /// # Errors
     /// What the filesystem says, with the path.
     pub fn open(store: &Path) -> io::Result<Dirs> {
-        let dirs = Dirs::of(store);
-        for name in ["layers", "ctr", "staging", "trash", "empty"] {
+        let dirs = Dirs::at(store);
+        for name in ["layers", "ctr", "images", "drafts", "staging", "trash", "empty"] {
             make(&store.join(name)).map_err(|error| named(&store.join(name), error))?;
         }
         Ok(dirs)
     }
 
-    /// The directories of a store as they are; nothing is made.
-    pub fn of(store: &Path) -> Dirs {
+    /// The directories of a store, to be looked at only.
+    pub fn at(store: &Path) -> Dirs {
         Dirs { store: store.to_owned(), discarded: AtomicU64::new(0) }
     }
 
@@ -77,7 +86,7 @@ impl Dirs {
 
     /// The directory of what is written upon layers.
     pub fn upper(&self, id: Id) -> PathBuf {
-        self.shelf(Shelf::Uppers, id)
+        self.path(Shelf::Uppers, id)
     }
 
     /// The directory for what is being deleted.
@@ -85,7 +94,12 @@ impl Dirs {
         self.store.join("trash")
     }
 
-    fn shelf(&self, shelf: Shelf, id: Id) -> PathBuf {
+    pub(super) fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The directory of an ID.
+    pub fn path(&self, shelf: Shelf, id: Id) -> PathBuf {
         self.store.join(shelf.name()).join(id.to_string())
     }
 
@@ -99,18 +113,18 @@ impl Dirs {
         Ok(path)
     }
 
-    /// The directory for files of callers, beside what is written upon layers.
-    pub fn artifacts(&self, id: Id) -> PathBuf {
-        self.upper(id).join("artifacts")
+    /// A directory for files of callers, beside what is written upon layers.
+    pub fn beside_upper(&self, id: Id, name: &str) -> PathBuf {
+        self.upper(id).join(name)
     }
 
-    /// Makes the directory for files of callers, if it is absent.
+    /// Makes a directory for files of callers, if it is absent.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn make_artifacts(&self, id: Id) -> io::Result<()> {
+    pub fn make_beside_upper(&self, id: Id, name: &str) -> io::Result<()> {
         self.make_upper(id)?;
-        let path = self.artifacts(id);
+        let path = self.beside_upper(id, name);
         make(&path).map_err(|error| named(&path, error))
     }
 
@@ -131,7 +145,7 @@ impl Dirs {
     /// What the filesystem says.
     pub fn adopt(&self, staging: &str, layers: &[Id]) -> io::Result<()> {
         for id in layers {
-            let (from, to) = (self.staged(staging, *id), self.shelf(Shelf::Layers, *id));
+            let (from, to) = (self.staged(staging, *id), self.path(Shelf::Layers, *id));
             if from.is_dir() {
                 self.discard(Shelf::Layers, *id)?;
                 sys::rename::rename_new(&from, &to).map_err(|error| named(&to, error))?;
@@ -140,15 +154,24 @@ impl Dirs {
         sys::rename::sync_directory(&self.store.join(Shelf::Layers.name()))
     }
 
+    /// Whether there is a directory for an ID.
+    pub fn has(&self, shelf: Shelf, id: Id) -> bool {
+        self.path(shelf, id).exists()
+    }
+
     /// Moves a directory to the trash, if it is there.
     ///
     /// # Errors
     /// What the filesystem says.
     pub fn discard(&self, shelf: Shelf, id: Id) -> io::Result<()> {
-        self.throw(&self.shelf(shelf, id))
+        self.throw(&self.path(shelf, id))
     }
 
-    fn throw(&self, path: &Path) -> io::Result<()> {
+    /// Moves something to the trash, if it is there.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn throw(&self, path: &Path) -> io::Result<()> {
         loop {
             let number = self.discarded.fetch_add(1, Ordering::Relaxed);
             match sys::rename::rename_new(path, &self.trash().join(format!("{}-{number}", std::process::id()))) {
@@ -164,18 +187,14 @@ impl Dirs {
     /// # Errors
     /// What the filesystem says.
     pub fn listed(&self, shelf: Shelf) -> io::Result<Vec<OsString>> {
-        let path = self.store.join(shelf.name());
-        let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.map_err(|error| named(&path, error))?,
-        };
-        let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let entries = entries_of(&self.store.join(shelf.name()))?;
+        let mut names: Vec<OsString> = entries.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
         names.sort();
         Ok(names)
     }
 
     /// Whether a shelf has something of this name.
-    pub fn has(&self, shelf: Shelf, name: &OsStr) -> bool {
+    pub fn has_entry(&self, shelf: Shelf, name: &OsStr) -> bool {
         fs::symlink_metadata(self.store.join(shelf.name()).join(name)).is_ok()
     }
 
@@ -194,40 +213,62 @@ impl Dirs {
         !own.join("upper").is_dir() && (due || own.join("ovl-work").is_dir())
     }
 
-    /// The IDs that a shelf has directories for. What has no ID for a name is thrown away.
+    /// The IDs that a shelf has directories for, and what has no ID for a name.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn ids(&self, shelf: Shelf) -> io::Result<Vec<Id>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(self.store.join(shelf.name()))? {
-            let entry = entry?;
-            match entry.file_name().to_str().and_then(Id::parse) {
-                Some(id) => ids.push(id),
-                None => self.throw(&entry.path())?,
-            }
-        }
-        Ok(ids)
+    pub fn ids(&self, shelf: Shelf) -> io::Result<(Vec<Id>, Vec<PathBuf>)> {
+        sorted_out(&self.store.join(shelf.name()), Id::parse)
     }
 
-    /// Throws away staging directories whose makers are gone: those hold a lock on theirs. Returns how
-    /// many makers live.
+    /// The staging directories whose makers are gone, for those hold a lock on theirs, and how many makers
+    /// live.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn discard_abandoned(&self) -> io::Result<usize> {
-        let mut living = 0;
-        for entry in fs::read_dir(self.store.join("staging"))? {
-            let path = entry?.path();
+    pub fn stagings(&self) -> io::Result<(Vec<PathBuf>, usize)> {
+        let (mut dead, mut living) = (Vec::new(), 0);
+        for path in entries_of(&self.store.join("staging"))? {
             match DirectoryLock::try_lock(&path) {
-                Ok(Some(_lock)) => self.throw(&path)?,
+                Ok(Some(_lock)) => dead.push(path),
                 Ok(None) => living += 1,
                 // Its maker has just taken it away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(named(&path, error)),
             }
         }
+        Ok((dead, living))
+    }
+
+    /// Throws a staging directory away, unless it has a maker after all.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn discard_staging(&self, path: &Path) -> io::Result<()> {
+        match DirectoryLock::try_lock(path) {
+            Ok(Some(_lock)) => self.throw(path),
+            Ok(None) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(named(path, error)),
+        }
+    }
+
+    /// Throws the staging directories away whose makers are gone. Returns how many makers live.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn discard_abandoned(&self) -> io::Result<usize> {
+        let (dead, living) = self.stagings()?;
+        dead.iter().try_for_each(|staging| self.discard_staging(staging))?;
         Ok(living)
+    }
+
+    /// What is in the trash.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn trashed(&self) -> io::Result<Vec<PathBuf>> {
+        entries_of(&self.trash())
     }
 
     /// Deletes what is in the trash. Goes on after a failure and tells the first.
@@ -256,13 +297,34 @@ pub fn empty_in(store: &Path) -> PathBuf {
     store.join("empty")
 }
 
-fn make(path: &Path) -> io::Result<()> {
+/// The entries of a directory whose names mean something, and the paths of the others. What is not
+/// there has none.
+pub(super) fn sorted_out<T>(dir: &Path, parse: impl Fn(&str) -> Option<T>) -> io::Result<(Vec<T>, Vec<PathBuf>)> {
+    let (mut named, mut strays) = (Vec::new(), Vec::new());
+    for path in entries_of(dir)? {
+        match path.file_name().and_then(|name| name.to_str()).and_then(&parse) {
+            Some(name) => named.push(name),
+            None => strays.push(path),
+        }
+    }
+    Ok((named, strays))
+}
+
+fn entries_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => Err(named(dir, error)),
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+    }
+}
+
+pub(super) fn make(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
-fn named(path: &Path, error: io::Error) -> io::Error {
+pub(super) fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

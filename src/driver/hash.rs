@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::digest::Digest;
 
 /// A digest in the making.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub struct Hasher(Sha256);
 
 impl Hasher {

@@ -12,6 +12,7 @@ pub mod dirs;
 pub mod export;
 pub mod hash;
 pub mod image;
+pub mod items;
 pub mod mounts;
 pub mod netns;
 pub mod run_files;

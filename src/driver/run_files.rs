@@ -1,9 +1,12 @@
-//! Small files that a container is given, in a directory of RUNROOT, and the host's that they are made from.
+//! The directory of RUNROOT that a container has: small files that it is given, the host's that they are
+//! made from, and what callers put beside them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::id::Id;
 use crate::sys;
@@ -15,6 +18,8 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct RunFiles {
     root: PathBuf,
+    /// Makes names of what is being deleted.
+    discarded: AtomicU64,
 }
 
 impl RunFiles {
@@ -25,12 +30,20 @@ impl RunFiles {
     pub fn open(run_root: &Path) -> io::Result<RunFiles> {
         let root = run_root.join("run");
         make(&root)?;
-        Ok(RunFiles { root })
+        Ok(RunFiles { root, discarded: AtomicU64::new(0) })
     }
 
     /// The directory of one key.
     pub fn path(&self, key: Id) -> PathBuf {
         self.root.join(key.to_string())
+    }
+
+    /// Makes the directory of one key, if it is absent.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn make(&self, key: Id) -> io::Result<()> {
+        make(&self.path(key))
     }
 
     /// Writes a file of a key's directory, mode 0644.
@@ -39,21 +52,86 @@ impl RunFiles {
     /// What the filesystem says.
     pub fn write(&self, key: Id, name: &str, content: &str) -> io::Result<()> {
         let directory = self.path(key);
-        make(&directory)?;
         let path = directory.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+        let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&path);
+        let mut file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(&directory)?;
+                create()?
+            }
+            result => result?,
+        };
         io::Write::write_all(&mut file, content.as_bytes())
     }
 
-    /// Removes a key's directory and what is in it.
+    /// Removes files of a key's directory, and the directory unless callers have put something there.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn remove(&self, key: Id) -> io::Result<()> {
-        match sys::beneath::remove_tree(File::open(&self.root)?, key.to_string().as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result.map(drop),
+    pub fn remove(&self, key: Id, names: &[&str]) -> io::Result<()> {
+        let directory = self.path(key);
+        names.iter().try_for_each(|name| accept_missing(fs::remove_file(directory.join(name))))?;
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => accept_missing(removed),
         }
+    }
+
+    /// Whether a key has a directory.
+    pub fn has(&self, key: Id) -> bool {
+        self.path(key).exists()
+    }
+
+    /// The keys that have directories. What has no key for a name is rubbish.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn keys(&self) -> io::Result<Vec<Id>> {
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            keys.extend(entry?.file_name().to_str().and_then(Id::parse));
+        }
+        Ok(keys)
+    }
+
+    /// Takes a key's directory, with what is in it, out of the way of the next of that key. It is deleted
+    /// by [`RunFiles::empty_trash`].
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn discard(&self, key: Id) -> io::Result<()> {
+        let number = self.discarded.fetch_add(1, Ordering::Relaxed);
+        let aside = self.root.join(format!("trash-{}-{number}", std::process::id()));
+        accept_missing(fs::rename(self.path(key), aside))
+    }
+
+    /// What lies beside the keys' directories and is being deleted.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn trash(&self) -> io::Result<Vec<PathBuf>> {
+        let mut trash = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_str().and_then(Id::parse).is_none() {
+                trash.push(entry.path());
+            }
+        }
+        Ok(trash)
+    }
+
+    /// Deletes what is no key's. Goes on after a failure and tells the first.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn empty_trash(&self) -> io::Result<()> {
+        let root = File::open(&self.root)?;
+        let mut first = Ok(());
+        for path in self.trash()? {
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            first = first.and(sys::beneath::remove_tree(&root, name).map(drop));
+        }
+        first
     }
 }
 
@@ -92,6 +170,10 @@ fn host_file(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 fn make(path: &Path) -> io::Result<()> {

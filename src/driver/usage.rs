@@ -1,6 +1,7 @@
 //! How much a tree holds: the length of its files, the space they take, how many entries there are.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -28,6 +29,19 @@ pub fn usage_at(path: &Path) -> io::Result<Usage> {
     usage(mounting::open(path)?.as_fd())
 }
 
+/// How many bytes the file, or the files below the directory, at a path have. What is not there has none.
+///
+/// # Errors
+/// As [`usage`].
+pub fn bytes_at(path: &Path) -> io::Result<u64> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => usage_at(path).map(|usage| usage.bytes),
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
 /// Looks through the tree below a directory, which others may be changing: what vanishes is not
 /// counted. Stays on its filesystem and follows no symlinks.
 ///
@@ -53,7 +67,7 @@ pub fn usage(root: BorrowedFd<'_>) -> io::Result<Usage> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::os::fd::AsFd;
     use std::os::unix::fs::{MetadataExt, symlink};
 

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::create::{rendered, stamp};
-use super::{Engine, Error, Outside, Result, World};
+use super::items::FileNumbers;
+use super::remove::{take_out, touch_lists};
+use super::{Committer, Engine, Error, Outside, Result, World, exited};
 use crate::driver::dirs::Dirs;
 use crate::model::json::{Value, parse};
-use crate::model::record::{Change, Doc, Kind, Moment, Row, Serial};
+use crate::model::record::{Change, CtrHead, Doc, Kind, List, Moment, Nanos, Row, Serial};
 use crate::model::runtime::{Setting, Verdict, compare, from_stored, to_stored};
 use crate::model::{container, pod};
-use crate::store::{OpenError, Query, Store, Update};
+use crate::store::{Extras, OpenError, Query, Store, StoreError, Update};
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
@@ -89,12 +91,21 @@ impl Engine {
             busy: Arc::default(),
             leaving: Arc::default(),
             taking: Mutex::default(),
+            emptying: Mutex::default(),
+            files: FileNumbers::default(),
+            transient: false,
+            committer: None,
         }
     }
 
     /// The same, with the directories beside the store.
     pub fn beside(store: Store, world: World, dirs: Dirs) -> Engine {
         Engine { dirs: Some(Arc::new(dirs)), ..Engine::new(store, world) }
+    }
+
+    /// Makes every new container volatile from now on.
+    pub fn set_transient(&mut self) {
+        self.transient = true;
     }
 
     /// The store's UUID.
@@ -144,22 +155,64 @@ impl Engine {
     /// What the store says.
     pub fn boot(&mut self, boot: &Boot, outside: Option<Outside>) -> Result<u64> {
         self.connection = boot.connection;
-        self.dirs = outside.as_ref().map(|outside| Arc::clone(&outside.dirs));
+        if let Some(outside) = &outside {
+            self.dirs = Some(Arc::clone(&outside.dirs));
+            self.committer = Some(Committer::start().map_err(Error::outside)?);
+        }
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());
-        self.store.update(move |update| {
+        let follows = self.store.snapshot()?.connection()? == boot.connection;
+        let generation = self.store.update(move |update| {
             if update.boot_id()? != boot.boot_id {
                 refresh(update, &world)?;
                 update.set_boot_id(&boot.boot_id)?;
             }
-            Ok(update.begin_server(boot.connection)?)
-        })
+            if !follows {
+                update.take_blank_flags()?;
+            }
+            exited::forget(update, (world.now)().nanos)?;
+            Ok::<_, Error>(update.begin_server(boot.connection)?)
+        })?;
+        self.files = FileNumbers::of(generation);
+        if !follows && let Ok(outside) = self.outside() {
+            outside.dirs.drop_drafts().unwrap_or_else(|error| log::warn!("drafts of items are left over: {error}"));
+        }
+        Ok(generation)
     }
+}
+
+/// Takes containers out that go with the boot. Their directories are collected afterwards.
+fn drop_volatile(update: &Update<'_>, now: Nanos) -> Result<()> {
+    let (mut gone, mut infra, mut changes) = (false, Vec::new(), Vec::new());
+    for ctr in update.all_more()? {
+        match update.more(ctr) {
+            Ok(more) if more.volatile && more.infra => infra.push(ctr),
+            Ok(more) if more.volatile => gone |= take_out(update, Kind::Ctr, ctr, now, &mut changes)?.is_some(),
+            Ok(_) => {}
+            Err(error @ StoreError::Row { .. }) => log::warn!("whether container #{ctr} is volatile: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // A pod goes with its infra container; where others stay in it, both stay.
+    for ctr in infra {
+        if let Ok(CtrHead { pod: Some((pod, _)), .. }) = update.ctr(ctr)
+            && update.members(pod)?.len() == 1
+        {
+            take_out(update, Kind::Ctr, ctr, now, &mut changes)?;
+            gone |= take_out(update, Kind::Pod, pod, now, &mut changes)?.is_some();
+        }
+    }
+    if gone {
+        touch_lists(update, &[List::Ctr, List::Pod, List::Id, List::Name], now, &mut changes)?;
+    }
+    // What containers ended with goes with the boot as well, theirs too.
+    Ok(update.take_all_exited()?)
 }
 
 /// Resets every state. A record that does not decode is left as it is and named in the log.
 fn refresh(update: &Update<'_>, world: &World) -> Result<()> {
     let now = (world.now)();
+    drop_volatile(update, now.nanos)?;
     for kind in [Kind::Ctr, Kind::Pod] {
         for (serial, id) in update.objects(kind)? {
             if let Err(error) = refresh_one(update, kind, serial, &now) {

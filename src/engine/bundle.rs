@@ -1,13 +1,14 @@
 //! What a runtime is given of a container, and what a container has written.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::view::View;
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Outside, Result};
 use crate::driver::deadline::within;
+use crate::driver::dirs::{ARTIFACTS, USERDATA};
 use crate::driver::mounts::Part;
 use crate::driver::{run_files, usage};
 use crate::model::bundle::{Bundle, runtime_spec};
@@ -29,6 +30,33 @@ fn accounts(rootfs: &str) -> (Option<String>, Option<String>) {
     let account = |rootfs: &Path, name| run_files::of_rootfs(rootfs, name);
     let read = within(DEADLINE, move || (account(&rootfs, "etc/passwd"), account(&rootfs, "etc/group")));
     read.unwrap_or_default()
+}
+
+/// The directories for callers' own files that a container has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnDir {
+    /// libpod's artifacts; lasts.
+    Artifacts,
+    /// What containers/storage calls the container's directory; lasts.
+    Work,
+    /// What containers/storage calls its run directory; goes with the boot at the latest.
+    Run,
+}
+
+fn own_path(outside: &Outside, id: Id, dir: OwnDir) -> PathBuf {
+    match dir {
+        OwnDir::Artifacts => outside.dirs.beside_upper(id, ARTIFACTS),
+        OwnDir::Work => outside.dirs.beside_upper(id, USERDATA),
+        OwnDir::Run => outside.files.path(id),
+    }
+}
+
+fn make(outside: &Outside, id: Id, dir: OwnDir) -> io::Result<()> {
+    match dir {
+        OwnDir::Artifacts => outside.dirs.make_beside_upper(id, ARTIFACTS),
+        OwnDir::Work => outside.dirs.make_beside_upper(id, USERDATA),
+        OwnDir::Run => outside.files.make(id),
+    }
 }
 
 impl Engine {
@@ -65,24 +93,24 @@ impl Engine {
     ///
     /// # Errors
     /// A store that is only looked at has no such place.
-    pub fn artifacts(&self, id: Id) -> Result<String> {
-        Ok(self.outside()?.dirs.artifacts(id).to_string_lossy().into_owned())
+    pub fn own_dir(&self, id: Id, dir: OwnDir) -> Result<String> {
+        Ok(own_path(self.outside()?, id, dir).to_string_lossy().into_owned())
     }
 
-    /// As [`Engine::artifacts`], made when it is asked for first; in the store's own order of changes, so
+    /// As [`Engine::own_dir`], made when it is asked for first; in the store's own order of changes, so
     /// that none is made for a container that goes.
     ///
     /// # Errors
     /// It cannot be made; [`Refusal::Gone`].
-    pub fn make_artifacts(&self, id: Id) -> Result<String> {
+    pub fn make_own_dir(&self, id: Id, dir: OwnDir) -> Result<String> {
         let outside = Arc::clone(self.outside()?);
-        if !outside.dirs.artifacts(id).is_dir() {
-            self.store.update(move |update| match update.object(&id)? {
-                Some((Kind::Ctr, _)) => outside.dirs.make_artifacts(id).map_err(Error::outside),
-                _ => Err(Refusal::Gone.into()),
+        if !own_path(&outside, id, dir).is_dir() {
+            self.store.update(move |update| match update.object_of(Kind::Ctr, &id)? {
+                Some(_) => make(&outside, id, dir).map_err(Error::outside),
+                None => Err(Refusal::Gone.into()),
             })?;
         }
-        self.artifacts(id)
+        self.own_dir(id, dir)
     }
 
     /// How many bytes the files have that a container wrote: those in its own layer.

@@ -3,13 +3,14 @@
 //! It reads only, mounts nothing, and goes on beside whatever changes the store: what is found in files is
 //! asked of the records again before it is told.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::garbage;
+use super::items::shelf_of;
 use super::view::View;
 use super::{Engine, Error, Result};
 use crate::driver::dirs::{Dirs, Shelf};
@@ -21,9 +22,9 @@ use crate::model::id::Id;
 use crate::model::image::config_digest;
 use crate::model::json::{Map, Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, Type, check, text};
-use crate::model::record::{CtrHead, Doc, Kind, LayerHead, Rootfs, Row, Serial};
+use crate::model::record::{CtrHead, Doc, Item, Kind, LayerHead, Rootfs, Row, Serial};
 use crate::model::{container, pod};
-use crate::store::{self, Contents, Fix, Query, StoreError};
+use crate::store::{self, Contents, Fix, Items, Query, StoreError};
 
 /// What mends a finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,8 @@ pub(super) enum Cure {
     Store(Fix),
     /// A directory is thrown away.
     Discard(Shelf, OsString),
+    /// An item goes, unless it has another file by now.
+    DropItem(Serial, u64),
 }
 
 pub(super) type Finding = finding::Finding<Cure>;
@@ -71,13 +74,23 @@ impl Engine {
                 found.extend(self.upper(dirs, serial, id, &head));
             }
         }
-        // What is gone by now was taken away with its files.
+        let mut items = view.snapshot().all_items()?;
+        items.sort_by(|(_, one), (_, other)| {
+            (one.kind, one.owner, &one.key).cmp(&(other.kind, other.owner, &other.key))
+        });
+        for (serial, item) in items {
+            found.extend(item_file(dirs, view, serial, &item)?);
+        }
+        // What is gone by now was taken away with its files; an item that was written anew has another.
         let after = self.view()?;
         let mut lasting = Vec::new();
         for finding in found {
-            if let Cure::Store(Fix::Remove(kind, serial)) = finding.fix
-                && after.id_of(kind, serial)?.is_some()
-            {
+            let lasts = match finding.fix {
+                Cure::Store(Fix::Remove(kind, serial)) => after.id_of(kind, serial)?.is_some(),
+                Cure::DropItem(serial, file) => matches!(after.item_row(serial), Ok(Some(item)) if item.file == file),
+                Cure::Store(_) | Cure::Discard(..) => false,
+            };
+            if lasts {
                 lasting.push(finding);
             }
         }
@@ -98,7 +111,7 @@ impl Engine {
     /// a layer moves its directory there before the record is committed.
     fn unaccounted(&self, dirs: &Arc<Dirs>) -> Result<Vec<Finding>> {
         let mut suspects = Vec::new();
-        for shelf in [Shelf::Layers, Shelf::Uppers] {
+        for shelf in SHELVES {
             let names = dirs.listed(shelf).map_err(Error::outside)?;
             suspects.extend(names.into_iter().map(|name| (shelf, name)));
         }
@@ -117,7 +130,7 @@ impl Engine {
             let mut still = Vec::new();
             for (shelf, name) in &unknown {
                 let leaves = || id_in(name).is_some_and(|id| leaving.lock().contains(&id));
-                if !is_known(update, *shelf, name)? && !leaves() && dirs.has(*shelf, name) {
+                if !is_known(update, *shelf, name)? && !leaves() && dirs.has_entry(*shelf, name) {
                     still.push((*shelf, name.clone()));
                 }
             }
@@ -138,9 +151,12 @@ impl Engine {
     }
 }
 
+/// Where directories lie that belong to objects.
+pub(super) const SHELVES: [Shelf; 3] = [Shelf::Layers, Shelf::Uppers, Shelf::Images];
+
 /// What one transaction removes, known to the check until it is dropped.
 pub(super) struct Leaving {
-    all: Arc<Mutex<HashSet<Id>>>,
+    all: Arc<Mutex<Vec<Id>>>,
     own: Arc<Mutex<Vec<Id>>>,
 }
 
@@ -158,7 +174,13 @@ impl Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let own = std::mem::take(&mut *self.own.lock());
-        self.all.lock().retain(|id| !own.contains(id));
+        let mut all = self.all.lock();
+        for id in own {
+            // Others may have noted it as well.
+            if let Some(at) = all.iter().position(|noted| *noted == id) {
+                all.swap_remove(at);
+            }
+        }
     }
 }
 
@@ -174,10 +196,7 @@ fn id_in(name: &OsString) -> Option<Id> {
 /// Whether the store has something for a directory.
 pub(super) fn is_known(state: &impl Query, shelf: Shelf, name: &OsString) -> Result<bool> {
     let Some(id) = id_in(name) else { return Ok(false) };
-    Ok(match shelf {
-        Shelf::Layers => state.content(Kind::Layer, &id)?.is_some(),
-        Shelf::Uppers => matches!(state.object(&id)?, Some((Kind::Ctr, _))),
-    })
+    garbage::is_known(state, shelf, &id)
 }
 
 fn told(trouble: Trouble, kind: Kind, serial: Serial, id: Id, words: String) -> Finding {
@@ -191,7 +210,7 @@ fn layer(dirs: &Dirs, serial: Serial, id: Id, head: &LayerHead, found: &mut Vec<
     let mut tell = |trouble, words| found.push(told(trouble, Kind::Layer, serial, id, words));
     let usage = match usage::usage_at(&path) {
         Ok(usage) => usage,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error) if is_gone(&error) => {
             tell(Trouble::LayerDataMissing, "its directory is gone".to_owned());
             return Ok(());
         }
@@ -206,6 +225,30 @@ fn layer(dirs: &Dirs, serial: Serial, id: Id, head: &LayerHead, found: &mut Vec<
         tell(Trouble::LayerContentModified, format!("it has {} entries, not {}", usage.entries, head.entries));
     }
     Ok(())
+}
+
+/// What is wrong with the file of an item: each has the bytes that were written, or it is not the item's.
+fn item_file(dirs: &Dirs, view: &View, serial: Serial, item: &Item) -> Result<Option<Finding>> {
+    let Some((shelf, id)) = shelf_of(view.snapshot(), item.kind, item.owner)? else { return Ok(None) };
+    if item.file == 0 {
+        return Ok(None);
+    }
+    let (missing, incorrect) = match item.kind {
+        Kind::Image => (Trouble::ImageDataMissing, Trouble::ImageDataIncorrectSize),
+        _ => (Trouble::ContainerDataMissing, Trouble::ContainerDataIncorrectSize),
+    };
+    let (trouble, words) = match dirs.item_size(shelf, id, item.file) {
+        Ok(size) if size == item.size => return Ok(None),
+        Ok(size) => (incorrect, format!("its file has {size} bytes, not {}", item.size)),
+        Err(error) if is_gone(&error) => (missing, "its file is gone".to_owned()),
+        Err(error) => return Err(Error::outside(error)),
+    };
+    let object = format!("{}/{id}/data/{}", item.kind.dir(), item.key.escape_debug());
+    Ok(Some(Finding { trouble, object, words, fix: Cure::DropItem(serial, item.file) }))
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What is wrong in the store: of its rows, and of what its documents say.

@@ -1,18 +1,24 @@
 //! Making containers and pods.
 
+use super::extras::{add, may_add};
 use super::find::find;
 use super::images::touch_list;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::sandbox::create_member;
+use super::{Engine, Error, Origin, Result, World, exited, rootfs};
 use crate::model::container;
 use crate::model::error::Refusal;
+use crate::model::extras;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, compact_size, render};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
-use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Rootfs, Row, Serial, Stamp};
+use crate::model::record::{
+    Answer, Change, CtrHead, Doc, Kind, List, Moment, More, PodHead, Rootfs, Row, Serial, Stamp,
+};
+use crate::model::sandbox::asks;
 use crate::model::status::Status;
-use crate::store::{Done, Query, Update};
+use crate::store::{Done, Extras, Query, Update};
 
 /// The most bytes that a document may have, white space between tokens aside.
 pub(super) const MAX_DOCUMENT: usize = 1 << 20;
@@ -24,12 +30,20 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create(&self, origin: Origin, kind: Kind, documents: Vec<Map<String, Value>>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             for document in &documents {
                 match kind {
-                    Kind::Ctr => create_ctr(update, world, document.clone(), None, &mut made)?,
-                    Kind::Pod => create_pod(update, world, document.clone(), &mut made)?,
+                    Kind::Ctr if asks(document) => create_member(update, world, document, &mut made)?,
+                    Kind::Ctr => {
+                        let ctr = create_ctr(update, world, document.clone(), Beside::default(), &mut made)?;
+                        made.objects.push(ctr);
+                    }
+                    Kind::Pod => {
+                        let pod = create_pod(update, world, document.clone(), &Map::new(), &mut made)?;
+                        made.objects.push(pod);
+                    }
                     Kind::Image | Kind::Layer => return Err(Refusal::ReadOnly { entry: kind.dir() }.into()),
                 }
             }
@@ -42,30 +56,51 @@ impl Engine {
     /// # Errors
     /// Its refusal.
     pub fn create_in_pod(&self, origin: Origin, pod: Serial, document: Map<String, Value>) -> Result<Done> {
+        let new = Made { transient: self.transient, ..Made::default() };
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
-            create_ctr(update, world, document.clone(), Some(pod), &mut made)?;
+            let mut made = new.clone();
+            let beside = Beside { pod: Some(pod), ..Beside::default() };
+            let ctr = create_ctr(update, world, document.clone(), beside, &mut made)?;
+            made.objects.push(ctr);
             Ok((Answer::Objects(made.objects), made.changes))
         })
     }
 }
 
-#[derive(Default)]
-struct Made {
-    objects: Vec<(Kind, Serial, [u8; 32])>,
-    changes: Vec<Change>,
+type Object = (Kind, Serial, [u8; 32]);
+
+/// What was made, to be answered, and what that changed.
+#[derive(Clone, Default)]
+pub(super) struct Made {
+    /// Whether every container is to be volatile.
+    pub(super) transient: bool,
+    pub(super) objects: Vec<Object>,
+    pub(super) changes: Vec<Change>,
 }
 
-fn create_ctr(
+/// What a new container has beside its document.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Its pod.
+    pub(super) pod: Option<Serial>,
+    /// The caller's own text.
+    pub(super) metadata: Option<String>,
+    /// Whether the ID in its document is its pod's.
+    pub(super) infra: bool,
+}
+
+pub(super) fn create_ctr(
     update: &Update<'_>,
     world: &World,
-    given: Map<String, Value>,
-    pod: Option<Serial>,
+    mut given: Map<String, Value>,
+    beside: Beside,
     made: &mut Made,
-) -> Result<()> {
+) -> Result<Object> {
+    let mut asked = extras::take(&mut given)?;
+    asked.metadata = beside.metadata.unwrap_or(asked.metadata);
     container::check_config(&given)?;
-    let (id, name) = identity(update, world, &given)?;
-    let pod = match (pod, text(&given, "pod")) {
+    let (id, name) = identity(update, world, &given, beside.infra)?;
+    let pod = match (beside.pod, text(&given, "pod")) {
         (Some(pod), _) => Some(pod),
         (None, Some(text)) => Some(find(update, Kind::Pod, text)?.serial),
         (None, None) => None,
@@ -73,14 +108,26 @@ fn create_ctr(
     let pod_head = pod.map(|pod| update.pod(pod)).transpose()?;
     let now = (world.now)();
     let mut config = container::new_config(given, id, &name, pod_head.as_ref().map(PodHead::id), &now.text);
-    let needs = resolve_needs(update, &mut config, id, &name, pod)?;
+    if made.transient {
+        container::make_volatile(&mut config);
+    }
+    let volatile = container::is_volatile(&config);
+    asked.say_volatile(volatile)?;
+    may_add(update, &name, &asked)?;
+    let names: Vec<&Name> = asked.names.iter().chain([&name]).collect();
+    let needs = resolve_needs(update, &mut config, id, &names, pod)?;
     let wanted = rootfs::resolve(update, &Map::new(), Rootfs::None, &mut config)?;
     let config_bytes = rendered(config.clone())?;
     let state = container::new_state();
     let state_bytes = render(&Value::Object(state.clone()));
 
     let serial = update.next()?;
-    let binding = take(update, Kind::Ctr, serial, id, &name, &now)?;
+    match beside.infra {
+        true => update.take_infra_id(&id, serial)?,
+        false => take_id(update, Kind::Ctr, serial, id)?,
+    }
+    let binding = take_name(update, Kind::Ctr, serial, &name, &now)?;
+    exited::supersede(update, &id, now.nanos, &mut made.changes)?;
     let member = pod.map(|pod| update.join(pod, serial, now.nanos)).transpose()?;
     let mut head = CtrHead {
         id: *id.as_bytes(),
@@ -109,6 +156,10 @@ fn create_ctr(
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Ctr(head))?;
+    if volatile || beside.infra {
+        update.put_more(serial, &More { volatile, infra: beside.infra, ..More::default() })?;
+    }
+    add(update, world, serial, &name, asked, &now)?;
     for on in needs {
         update.link(serial, on, now.nanos)?;
         let mut other = update.ctr(on)?;
@@ -123,19 +174,27 @@ fn create_ctr(
         update.put_row(pod, &Row::Pod(head))?;
         made.changes.extend([Change::Members(pod), Change::PodStatus(pod)]);
     }
-    finish(update, Kind::Ctr, serial, id, &now, made)
+    touch_lists(update, Kind::Ctr, &now, made)?;
+    Ok((Kind::Ctr, serial, *id.as_bytes()))
 }
 
-fn create_pod(update: &Update<'_>, world: &World, given: Map<String, Value>, made: &mut Made) -> Result<()> {
+pub(super) fn create_pod(
+    update: &Update<'_>,
+    world: &World,
+    given: Map<String, Value>,
+    state: &Map<String, Value>,
+    made: &mut Made,
+) -> Result<Object> {
     pod::check_config(&given)?;
-    let (id, name) = identity(update, world, &given)?;
+    let (id, name) = identity(update, world, &given, false)?;
     let now = (world.now)();
     let config = pod::new_config(given, id, &name, &now.text);
     let config_bytes = rendered(config.clone())?;
-    let state_bytes = render(&Value::Object(Map::new()));
+    let state_bytes = render(&Value::Object(state.clone()));
 
     let serial = update.next()?;
-    let binding = take(update, Kind::Pod, serial, id, &name, &now)?;
+    take_id(update, Kind::Pod, serial, id)?;
+    let binding = take_name(update, Kind::Pod, serial, &name, &now)?;
     let mut head = PodHead {
         id: *id.as_bytes(),
         name: name.to_string(),
@@ -152,36 +211,41 @@ fn create_pod(update: &Update<'_>, world: &World, given: Map<String, Value>, mad
     update.put_doc(serial, Doc::Config, &config_bytes)?;
     update.put_doc(serial, Doc::State, &state_bytes)?;
     update.put_row(serial, &Row::Pod(head))?;
-    finish(update, Kind::Pod, serial, id, &now, made)
+    touch_lists(update, Kind::Pod, &now, made)?;
+    Ok((Kind::Pod, serial, *id.as_bytes()))
 }
 
-fn finish(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, now: &Moment, made: &mut Made) -> Result<()> {
+fn touch_lists(update: &Update<'_>, kind: Kind, now: &Moment, made: &mut Made) -> Result<()> {
     let own = if kind == Kind::Ctr { List::Ctr } else { List::Pod };
     for list in [own, List::Id, List::Name] {
         touch_list(update, list, now.nanos, &mut made.changes)?;
     }
-    made.objects.push((kind, serial, *id.as_bytes()));
     Ok(())
 }
 
 /// The ID and the name that a new object gets: its own if it brings them, checked to be free, else
-/// random ones.
-fn identity(update: &Update<'_>, world: &World, given: &Map<String, Value>) -> Result<(Id, Name)> {
+/// random ones. The ID of an `infra` container is its pod's.
+fn identity(update: &Update<'_>, world: &World, given: &Map<String, Value>, infra: bool) -> Result<(Id, Name)> {
     let id = container::id_in(given)?;
     let name = container::name_in(given)?;
-    if let Some(id) = id
+    if let Some(id) = id.filter(|_| !infra)
         && let Some((by, _)) = update.object(&id)?
     {
         return Err(Refusal::IdTaken { id, by }.into());
     }
-    if let Some(name) = &name
-        && let Some((_, by, _)) = update.name(name.as_str())?
-    {
-        return Err(Refusal::NameTaken { name: name.to_string(), by }.into());
-    }
+    name.as_ref().map_or(Ok(()), |name| free_name_or_refuse(update, name))?;
     let id = id.map_or_else(|| free_id(update, world), Ok)?;
     let name = name.map_or_else(|| free_name(update, world), Ok)?;
     Ok((id, name))
+}
+
+/// # Errors
+/// [`Refusal::NameTaken`].
+pub(super) fn free_name_or_refuse(update: &Update<'_>, name: &Name) -> Result<()> {
+    match update.name(name.as_str())? {
+        Some((_, by, _)) => Err(Refusal::NameTaken { name: name.to_string(), by }.into()),
+        None => Ok(()),
+    }
 }
 
 fn free_id(update: &Update<'_>, world: &World) -> Result<Id> {
@@ -210,17 +274,18 @@ fn resolve_needs(
     update: &Update<'_>,
     config: &mut Map<String, Value>,
     id: Id,
-    name: &Name,
+    names: &[&Name],
     pod: Option<Serial>,
 ) -> Result<Vec<Serial>> {
-    let mut needs = Vec::new();
+    let (mut needs, volatile) = (Vec::new(), container::is_volatile(config));
     container::resolve_references(config, |key, text| {
-        if text == name.as_str() || Id::parse(text) == Some(id) {
+        if names.iter().any(|name| text == name.as_str()) || Id::parse(text) == Some(id) {
             return Err(Error::Refused(Refusal::DependsOnItself { key }));
         }
         let found = find(update, Kind::Ctr, text)?;
         let other = update.ctr(found.serial)?;
         container::may_depend(pod, other.pod.map(|(pod, _)| pod), key, &other.name)?;
+        container::may_need(volatile, update.more(found.serial)?.volatile, key, &other.name)?;
         if !needs.contains(&found.serial) {
             needs.push(found.serial);
         }
@@ -229,10 +294,14 @@ fn resolve_needs(
     Ok(needs)
 }
 
-fn take(update: &Update<'_>, kind: Kind, serial: Serial, id: Id, name: &Name, now: &Moment) -> Result<Serial> {
-    if !update.take_id(&id, kind, serial)? {
-        return Err(Refusal::IdTaken { id, by: kind }.into());
+fn take_id(update: &Update<'_>, kind: Kind, serial: Serial, id: Id) -> Result<()> {
+    match update.take_id(&id, kind, serial)? {
+        true => Ok(()),
+        false => Err(Refusal::IdTaken { id, by: kind }.into()),
     }
+}
+
+fn take_name(update: &Update<'_>, kind: Kind, serial: Serial, name: &Name, now: &Moment) -> Result<Serial> {
     let binding = update.bind(name.as_str(), kind, serial, now.nanos)?;
     binding.ok_or_else(|| Refusal::NameTaken { name: name.to_string(), by: kind }.into())
 }

@@ -27,10 +27,8 @@ pub(super) fn find(state: &impl Query, kind: Kind, text: &str) -> Result<Found> 
         return find_content(state, kind, text)?.ok_or_else(missing);
     }
     if let Some(id) = Id::parse(text) {
-        return match state.object(&id)? {
-            Some((k, serial)) if k == kind => Ok(Found { serial, id, by_prefix: false }),
-            _ => Err(missing()),
-        };
+        let serial = state.object_of(kind, &id)?.ok_or_else(missing)?;
+        return Ok(Found { serial, id, by_prefix: false });
     }
     if let Some((_, k, serial)) = state.name(text)?
         && k == kind

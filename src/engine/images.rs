@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::find::find;
-use super::{Engine, Error, Origin, Outside, Result, World};
-use crate::driver::dirs::{Dirs, Shelf};
+use super::{Engine, Error, Origin, Outside, Result, World, items};
+use crate::driver::dirs::Dirs;
 use crate::driver::hash::{chain, digest};
 use crate::model::digest::Digest;
 use crate::model::error::Refusal;
@@ -127,51 +127,6 @@ impl Engine {
             take_dir(update, &path, (world.now)().nanos, &mut changes)?;
             Ok((Answer::Done, changes))
         })
-    }
-
-    /// Throws directories away whose layers or containers the store does not know. Asked inside the
-    /// store's own order of changes: what somebody makes anew under the same name stays.
-    pub(super) fn sweep(&self, shelf: Shelf, ids: Vec<Id>) {
-        let Ok(outside) = self.outside() else { return };
-        let outside = Arc::clone(outside);
-        let swept = self.store.update(move |update| -> Result<()> {
-            for id in &ids {
-                let known = match shelf {
-                    Shelf::Layers => update.content(Kind::Layer, id)?.is_some(),
-                    Shelf::Uppers => matches!(update.object(id)?, Some((Kind::Ctr, _))),
-                };
-                if !known {
-                    outside.dirs.discard(shelf, *id).unwrap_or_else(|error| log::warn!("it is left over: {error}"));
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = swept {
-            log::warn!("directories of what was removed are left over: {error}");
-        }
-    }
-
-    /// Throws away what lies beside the store and belongs to nothing in it.
-    pub(super) fn collect(&self) {
-        let Ok(outside) = self.outside() else { return };
-        let dirs = &outside.dirs;
-        let sweep = |shelf| dirs.ids(shelf).map(|ids| self.sweep(shelf, ids));
-        let collected = sweep(Shelf::Uppers).and_then(|()| match dirs.discard_abandoned()? {
-            0 => sweep(Shelf::Layers),
-            // The last server may have taken layers over and died before the commit: the request of
-            // whoever still imports comes again, and finds them.
-            _ => Ok(()),
-        });
-        collected.unwrap_or_else(|error| log::warn!("what is left over cannot be collected: {error}"));
-    }
-
-    /// Deletes what was thrown away.
-    pub fn empty_trash(&self) {
-        if let Some(dirs) = &self.dirs
-            && let Err(error) = dirs.empty_trash()
-        {
-            log::warn!("what was thrown away cannot be deleted: {error}");
-        }
     }
 }
 
@@ -301,7 +256,8 @@ pub(super) fn put_layer(update: &Update<'_>, head: LayerHead, now: Nanos, change
     Ok(serial)
 }
 
-/// Removes an image with its names and the layers that nothing else needs. Returns those layers' IDs.
+/// Removes an image with its names, its items and the layers that nothing else needs. Returns its ID and
+/// those layers'.
 pub(super) fn remove_image(
     update: &Update<'_>,
     serial: Serial,
@@ -318,10 +274,11 @@ pub(super) fn remove_image(
         take_tag(update, &name, now, changes)?;
         drop_empty_dirs(update, &name, now, changes)?;
     }
+    items::release(update, serial, changes)?;
     let places = update.take_content(Kind::Image, serial)?;
     changes.push(Change::Removed(Kind::Image, serial));
     touch_list(update, List::Image, now, changes)?;
-    let mut freed = Vec::new();
+    let mut freed = vec![id];
     for (place, layer) in places.into_iter().rev() {
         changes.push(Change::Place(place));
         if update.images_with(layer)?.is_empty() && update.children(layer)?.is_empty() {
@@ -330,7 +287,7 @@ pub(super) fn remove_image(
             touch_users(update, Kind::Layer, layer, now, changes)?;
         }
     }
-    if !freed.is_empty() {
+    if freed.len() > 1 {
         touch_list(update, List::Layer, now, changes)?;
     }
     Ok(freed)

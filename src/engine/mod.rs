@@ -8,14 +8,21 @@ mod boot;
 mod bundle;
 mod check;
 mod create;
+mod exited;
+mod extras;
 mod find;
+mod garbage;
 mod images;
+mod items;
+mod meanwhile;
 mod mount;
+mod names;
 mod remove;
 mod rename;
 mod repair;
 mod report;
 mod rootfs;
+mod sandbox;
 mod view;
 mod write;
 
@@ -26,6 +33,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use self::items::FileNumbers;
 use crate::driver::dirs::Dirs;
 use crate::driver::mounts::Mounts;
 use crate::driver::run_files::RunFiles;
@@ -38,8 +46,15 @@ use crate::store::{Done, Query, Store, Update};
 pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
+use self::meanwhile::Committer;
+
 pub use self::boot::{Boot, BootError, Given};
+pub use self::bundle::OwnDir;
+pub use self::exited::ExitCode;
+pub use self::extras::IdMap;
 pub use self::find::Found;
+pub use self::garbage::Rubbish;
+pub use self::items::{Body, Draft, MAX_ITEM, Place as ItemPlace};
 pub use self::mount::{Kept, Part, Shown};
 pub use self::remove::{Order, Patience};
 pub use self::repair::Task;
@@ -75,11 +90,21 @@ pub enum Error {
     Mount(Arc<MountError>),
     /// A file beside the store could not be used.
     Outside(Arc<io::Error>),
+    /// What was committed had to be taken back: these changed twice.
+    TakenBack(Box<Error>, Vec<Change>),
 }
 
 impl Error {
     fn outside(error: io::Error) -> Error {
         Error::Outside(Arc::new(error))
+    }
+
+    /// What changed for all that.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Error::TakenBack(_, changes) => changes,
+            _ => &[],
+        }
     }
 }
 
@@ -90,6 +115,7 @@ impl fmt::Display for Error {
             Error::Store(error) => error.fmt(f),
             Error::Mount(error) => error.fmt(f),
             Error::Outside(error) => error.fmt(f),
+            Error::TakenBack(error, _) => error.fmt(f),
         }
     }
 }
@@ -137,10 +163,16 @@ pub struct Engine {
     dirs: Option<Arc<Dirs>>,
     /// Containers that are being mounted, unmounted or removed.
     busy: Arc<Mutex<HashSet<Serial>>>,
-    /// What transactions removed whose directories are not thrown away yet.
-    leaving: Arc<Mutex<HashSet<Id>>>,
+    /// What transactions removed whose directories are not thrown away yet, once for each of them.
+    leaving: Arc<Mutex<Vec<Id>>>,
     /// Held by whoever takes mounts away.
     taking: Mutex<()>,
+    /// Held by whoever deletes what was thrown away.
+    emptying: Mutex<()>,
+    files: FileNumbers,
+    /// Whether every new container is volatile.
+    transient: bool,
+    committer: Option<Committer>,
 }
 
 impl Engine {
@@ -208,17 +240,28 @@ impl Engine {
         origin: Origin,
         change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
     ) -> Result<Done> {
-        if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+        match self.answered(origin)? {
+            Some(done) => Ok(done),
+            None => self.step(origin, change)(),
         }
-        let (world, connection) = (self.world, self.connection);
-        self.store.update(move |update| {
-            let (answer, changes) = change(update, &world)?;
-            let done = Done { answer, changes };
-            if !done.changes.is_empty() {
-                update.keep_answer(connection, origin.unique, &done)?;
-            }
-            Ok(done)
-        })
+    }
+
+    /// The transaction of [`Engine::apply`], for whichever thread is to run it.
+    fn step(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> impl FnOnce() -> Result<Done> + Send + 'static {
+        let (store, world, connection) = (Arc::clone(&self.store), self.world, self.connection);
+        move || {
+            store.update(move |update| {
+                let (answer, changes) = change(update, &world)?;
+                let done = Done { answer, changes };
+                if !done.changes.is_empty() {
+                    update.keep_answer(connection, origin.unique, &done)?;
+                }
+                Ok(done)
+            })
+        }
     }
 }

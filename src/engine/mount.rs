@@ -38,6 +38,9 @@ const LAST_SYNC: Duration = Duration::from_secs(30);
 /// a directory that the removal's caller holds.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// The small files that mounting makes.
+const MADE: [&str; 3] = [RESOLV_CONF.name, HOSTS.name, HOSTNAME.name];
+
 /// The mark on a container that is being worked on.
 pub(super) struct Busy<'a> {
     engine: &'a Engine,
@@ -61,6 +64,13 @@ pub struct Shown {
     pub made: Nanos,
     /// Whether it has shared memory.
     pub shm: bool,
+}
+
+/// What a container is to have when it is mounted.
+struct Wanted {
+    config: Map<String, Value>,
+    shm: Option<Shm>,
+    files: Vec<(&'static str, String)>,
 }
 
 /// What stays mounted when a server ends.
@@ -119,17 +129,19 @@ impl Engine {
     /// [`Refusal::NoRootfs`], [`Refusal::Busy`], and what the kernel says; nothing is mounted then.
     pub fn mount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
         if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+            return self.finish(origin, ctr, done);
         }
         let _busy = self.occupy(ctr)?;
-        let outside = self.outside()?;
         let view = self.view()?;
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
-        let fresh = !outside.mounts.is_mounted(head.id(), Part::Rootfs);
-        let at = outside.mounts.path(head.id(), Part::Rootfs).to_string_lossy().into_owned();
-        let done = self
-            .make_mounts(&view, ctr, &head)
-            .and_then(|()| self.apply(origin, move |update, world| record(update, world, ctr, Some(&at))));
+        let fresh = !self.is_mounted(head.id(), Part::Rootfs);
+        let done = wanted(&view, ctr, &head).and_then(|wanted| {
+            self.recorded(origin, ctr, &head, true, |record| {
+                self.make_rootfs(&view, &head, &wanted, record)?;
+                record();
+                self.make_rest(head.id(), &wanted)
+            })
+        });
         if done.is_err() && fresh {
             self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
         }
@@ -143,7 +155,7 @@ impl Engine {
     /// [`Refusal::Live`], [`Refusal::Busy`], and all that the kernel says.
     pub fn unmount(&self, origin: Origin, ctr: Serial) -> Result<Done> {
         if let Some(done) = self.answered(origin)? {
-            return Ok(done);
+            return self.finish(origin, ctr, done);
         }
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
@@ -152,8 +164,56 @@ impl Engine {
             container::may_remove(&head)?;
             unmount_extra(&view.config(ctr)?);
         }
-        self.take_mounts(head.id())?;
-        self.apply(origin, move |update, world| record(update, world, ctr, None))
+        self.recorded(origin, ctr, &head, false, |record| {
+            record();
+            self.take_mounts(head.id())
+        })
+    }
+
+    /// Works while it is recorded that a container is mounted, or that it is not: from when the work says
+    /// that nothing is left that a rule may refuse. Should it fail then, the record is again what `head` has.
+    fn recorded(
+        &self,
+        origin: Origin,
+        ctr: Serial,
+        head: &CtrHead,
+        mounted: bool,
+        work: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
+    ) -> Result<Done> {
+        let outside = self.outside()?;
+        let says = |mounted| recording(outside, ctr, head.id(), mounted);
+        let mut commit = None;
+        let worked = work(&mut || {
+            commit.get_or_insert_with(|| self.begin(origin, says(mounted)));
+        });
+        let Some(commit) = commit else { return worked.and_then(|()| self.apply(origin, says(mounted))) };
+        match (worked, commit.wait()) {
+            (Ok(()), recorded) => recorded,
+            (Err(error), Ok(done)) => Err(self.take_back(origin, done, error, says(head.mounted))),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// Does the rest of what a server had recorded before it died: most often that was done when this
+    /// one began.
+    fn finish(&self, origin: Origin, ctr: Serial, done: Done) -> Result<Done> {
+        // Whoever works on it came later.
+        let Ok(_busy) = self.occupy(ctr) else { return Ok(done) };
+        let view = self.view()?;
+        let Ok(head) = view.snapshot().ctr(ctr) else { return Ok(done) };
+        let finished = match head.mounted {
+            _ if head.status.is_live() => Ok(()),
+            true => self.make_mounts(&view, ctr, &head),
+            false if self.has_mounts(head.id()) => self.take_mounts(head.id()),
+            false => Ok(()),
+        };
+        match finished {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                let before = recording(self.outside()?, ctr, head.id(), !head.mounted);
+                Err(self.take_back(origin, done, error, before))
+            }
+        }
     }
 
     /// Takes away what is mounted of a container that was removed; `before` still has it.
@@ -161,7 +221,7 @@ impl Engine {
         if !self.has_mounts(id) {
             return Ok(());
         }
-        if let Some((Kind::Ctr, ctr)) = before.object(&id)?
+        if let Some(ctr) = before.object_of(Kind::Ctr, &id)?
             && let Ok(config) = before.config(ctr)
         {
             unmount_extra(&config);
@@ -183,7 +243,7 @@ impl Engine {
         let view = self.view()?;
         let asked = view.snapshot().mounted()?;
         for id in outside.mounts.mounted().map_err(Error::outside)? {
-            let owner = view.object(&id)?.filter(|(kind, serial)| *kind == Kind::Ctr && asked.contains(serial));
+            let owner = view.object_of(Kind::Ctr, &id)?.filter(|serial| asked.contains(serial));
             if owner.is_none() {
                 log::info!("{id} is mounted and nobody asked for it: it is taken away");
                 self.take_mounts(id).unwrap_or_else(|error| log::warn!("{id}: {error}"));
@@ -211,15 +271,18 @@ impl Engine {
         let (Ok(outside), Ok(view)) = (self.outside(), self.view()) else { return Kept::Something };
         let mut kept = Kept::Nothing;
         for id in outside.mounts.mounted().unwrap_or_default() {
-            let head = match view.object(&id) {
-                Ok(Some((Kind::Ctr, serial))) => view.snapshot().ctr(serial).ok(),
+            let head = match view.object_of(Kind::Ctr, &id) {
+                Ok(Some(serial)) => view.snapshot().ctr(serial).ok(),
                 _ => None,
             };
             let is_live = head.is_some_and(|head| head.status.is_live());
             match if is_live { None } else { Some(outside.mounts.take(id)) } {
                 Some(Ok(taken)) => {
-                    end_later(taken);
-                    outside.files.remove(id).unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
+                    outside.mounts.end(id, taken);
+                    outside
+                        .files
+                        .remove(id, &MADE)
+                        .unwrap_or_else(|error| log::warn!("files of {id} are left over: {error}"));
                 }
                 Some(Err(error)) => {
                     log::warn!("{id} stays mounted: {error}");
@@ -242,9 +305,9 @@ impl Engine {
         let mut found = Vec::new();
         for done in view.snapshot().answers()? {
             let Answer::Removed(ids) = &done.answer else { continue };
-            // Each object's ID and the change that took it out come in the same order.
+            // The ID of each container and pod and the change that took it out come in the same order.
             let serials = done.changes.iter().filter_map(|change| match change {
-                Change::Removed(kind, serial) => Some((*kind, *serial)),
+                Change::Removed(kind @ (Kind::Ctr | Kind::Pod), serial) => Some((*kind, *serial)),
                 _ => None,
             });
             for (id, (kind, ctr)) in ids.iter().flatten().map(|id| Id::from_bytes(*id)).zip(serials) {
@@ -265,7 +328,7 @@ impl Engine {
         let mut ctrs = BTreeSet::from_iter(view.snapshot().mounted()?);
         let mounted = self.outside.as_ref().map_or(Ok(vec![]), |outside| outside.mounts.mounted());
         for id in mounted.map_err(Error::outside)? {
-            ctrs.extend(view.object(&id)?.filter(|(kind, _)| *kind == Kind::Ctr).map(|(_, ctr)| ctr));
+            ctrs.extend(view.object_of(Kind::Ctr, &id)?);
         }
         let mut shown = self.removed_and_mounted(&view)?;
         for ctr in ctrs {
@@ -276,28 +339,25 @@ impl Engine {
     }
 
     fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
-        let outside = self.outside()?;
-        let (id, config) = (head.id(), view.config(ctr)?);
-        if !outside.mounts.is_mounted(id, Part::Rootfs) {
-            // The view of a primary that somebody took away has the upper directory in use.
-            if head.mounted && !head.status.is_live() {
-                self.hide(outside, id).into_iter().next().map_or(Ok(()), Err)?;
-            }
-            self.make_rootfs(outside, view, head, &config)?;
-        }
-        if head.shm {
-            outside.mounts.shm(id, &shm(&config)?)?;
-        }
-        make_files(outside, id, &config)?;
-        let root = outside.tree.root().map_err(Error::outside)?;
-        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || head.shm) {
-            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
-        }
-        Ok(())
+        let wanted = wanted(view, ctr, head)?;
+        self.make_rootfs(view, head, &wanted, &mut || {})?;
+        self.make_rest(head.id(), &wanted)
     }
 
-    fn make_rootfs(&self, outside: &Outside, view: &View, head: &CtrHead, config: &Map<String, Value>) -> Result<()> {
+    fn make_rootfs(&self, view: &View, head: &CtrHead, wanted: &Wanted, checked: &mut dyn FnMut()) -> Result<()> {
+        let outside = self.outside()?;
+        let id = head.id();
+        if outside.mounts.is_mounted(id, Part::Rootfs) {
+            return Ok(());
+        }
+        // The view of a primary that somebody took away has the upper directory in use.
+        if head.mounted && !head.status.is_live() {
+            let (taken, errors) = self.hide(outside, id);
+            outside.mounts.end(id, taken);
+            errors.into_iter().next().map_or(Ok(()), Err)?;
+        }
         let none = |why: &str| Refusal::NoRootfs { name: head.name.clone(), why: why.to_owned() };
+        let config = &wanted.config;
         match head.rootfs {
             Rootfs::None if text(config, container::IMAGE_ID).is_some() => {
                 Err(none("the image that its config names is not in the store").into())
@@ -312,27 +372,44 @@ impl Engine {
                     return Err(none("its directory lies in this very tree").into());
                 }
                 if !is_set(config, "rootfs_overlay") {
-                    return Ok(outside.mounts.rootfs(head.id(), &Source::Plain(directory.as_fd()))?);
+                    return Ok(outside.mounts.rootfs_telling(id, &Source::Plain(directory.as_fd()), checked)?);
                 }
-                make_overlay(outside, view, head.id(), config, &[proc_fd(directory.as_fd())])
+                make_overlay(outside, view, id, wanted, &[proc_fd(directory.as_fd())], checked)
             }
             Rootfs::Image { image, .. } => {
-                make_overlay(outside, view, head.id(), config, &layer_paths(view.snapshot(), outside, image)?)
+                make_overlay(outside, view, id, wanted, &layer_paths(view.snapshot(), outside, image)?, checked)
             }
         }
     }
 
+    /// Makes shared memory, small files and views.
+    fn make_rest(&self, id: Id, wanted: &Wanted) -> Result<()> {
+        let outside = self.outside()?;
+        if let Some(shm) = &wanted.shm {
+            outside.mounts.shm(id, shm)?;
+        }
+        for (name, content) in &wanted.files {
+            outside.files.write(id, name, content).map_err(Error::outside)?;
+        }
+        let root = outside.tree.root().map_err(Error::outside)?;
+        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || wanted.shm.is_some()) {
+            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
+        }
+        Ok(())
+    }
+
     /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
-    fn take_mounts(&self, id: Id) -> Result<()> {
+    pub(super) fn take_mounts(&self, id: Id) -> Result<()> {
         let outside = self.outside()?;
         // Whoever holds it waits for no lock of a directory, so a removal may wait for it.
         let _one = self.taking.lock();
-        let mut errors = self.hide(outside, id);
+        let (mut taken, mut errors) = self.hide(outside, id);
         match outside.mounts.take(id) {
-            Ok(taken) => end_later(taken),
+            Ok(primaries) => taken.add(primaries),
             Err(error) => errors.push(error),
         }
-        let files = outside.files.remove(id);
+        outside.mounts.end(id, taken);
+        let files = outside.files.remove(id, &MADE);
         match errors.len() {
             0 => files.map_err(Error::outside),
             1 => Err(errors.remove(0).into()),
@@ -340,23 +417,35 @@ impl Engine {
         }
     }
 
-    /// Takes views away. Returns what went wrong.
-    fn hide(&self, outside: &Outside, id: Id) -> Vec<MountError> {
-        let root = match outside.tree.root() {
-            Ok(root) => root,
-            // Without a tree there are no views.
-            Err(error) => {
-                log::debug!("no view of {id} is taken away: {error}");
-                return vec![];
+    /// Takes views away. Returns what went wrong, too.
+    fn hide(&self, outside: &Outside, id: Id) -> (Taken, Vec<MountError>) {
+        let (mut taken, mut errors) = (Taken::default(), Vec::new());
+        match outside.tree.root() {
+            Ok(root) => {
+                for part in [Part::Shm, Part::Rootfs] {
+                    match outside.mounts.hide(root.as_fd(), &place(id, part)) {
+                        Ok(views) => taken.add(views),
+                        Err(error) => errors.push(error),
+                    }
+                }
             }
-        };
-        let hide = |part| outside.mounts.hide(root.as_fd(), &place(id, part)).map(end_later).err();
-        [Part::Shm, Part::Rootfs].into_iter().filter_map(hide).collect()
+            // Without a tree there are no views.
+            Err(error) => log::debug!("no view of {id} is taken away: {error}"),
+        }
+        (taken, errors)
     }
 }
 
 /// Mounts an overlay of layers, topmost first, below what the container writes.
-fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Value>, lowers: &[PathBuf]) -> Result<()> {
+fn make_overlay(
+    outside: &Outside,
+    view: &View,
+    id: Id,
+    wanted: &Wanted,
+    lowers: &[PathBuf],
+    checked: &mut dyn FnMut(),
+) -> Result<()> {
+    let config = &wanted.config;
     let own = outside.dirs.make_upper(id).map_err(Error::outside)?;
     let (boot_id, trash) = (view.snapshot().boot_id()?, outside.dirs.trash());
     let source = Source::Overlay {
@@ -366,11 +455,12 @@ fn make_overlay(outside: &Outside, view: &View, id: Id, config: &Map<String, Val
         volatile: is_set(config, "volatile").then_some(Volatile { boot_id: &boot_id, trash: &trash }),
         label: text(config, "MountLabel"),
     };
-    Ok(mounted_once_free(|| outside.mounts.rootfs(id, &source))?)
+    outside.mounts.wait_for_end(id, LAST_SYNC);
+    Ok(mounted_once_free(|| outside.mounts.rootfs_telling(id, &source, checked))?)
 }
 
-/// Mounts once the last overlay on the same upper directory has ended: it ends by itself soon after it
-/// was unmounted, or after the last process of its container.
+/// Mounts once nobody else has the last overlay on the same upper directory: it ends by itself soon after
+/// the last process of its container, or with the server that unmounted it.
 fn mounted_once_free(
     mut mount: impl FnMut() -> std::result::Result<(), MountError>,
 ) -> std::result::Result<(), MountError> {
@@ -390,21 +480,26 @@ fn place(id: Id, part: Part) -> PathBuf {
     Path::new(Kind::Ctr.dir()).join(id.to_string()).join(part.name())
 }
 
-/// The last end of an overlay writes its filesystem to the disk; nobody waits for that.
-fn end_later(taken: Taken) {
-    if !taken.is_empty() {
-        thread::spawn(move || drop(taken));
-    }
-}
-
 fn shm(config: &Map<String, Value>) -> Result<Shm> {
     let size = config.get("shmSize").map_or(Some(0), Value::as_u64);
     let size = size.ok_or(Refusal::BadKey { key: "shmSize".to_owned(), rule: "a number of bytes above 0" })?;
-    Ok(Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) })
+    let shm = Shm { size, uid: 0, gid: 0, label: text(config, "MountLabel").map(str::to_owned) };
+    shm.check()?;
+    Ok(shm)
 }
 
-/// Writes resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of its rules).
-fn make_files(outside: &Outside, id: Id, config: &Map<String, Value>) -> Result<()> {
+/// Looks at what a container is to have; what is wrong with its config shows here, before anything is made.
+fn wanted(view: &View, ctr: Serial, head: &CtrHead) -> Result<Wanted> {
+    let mut config = view.config(ctr)?;
+    view.label(ctr, &mut config)?;
+    let shm = head.shm.then(|| shm(&config)).transpose()?;
+    let files = files(&config)?;
+    Ok(Wanted { config, shm, files })
+}
+
+/// The names and contents of resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of
+/// its rules).
+fn files(config: &Map<String, Value>) -> Result<Vec<(&'static str, String)>> {
     let content = |file: hosts::File| -> Result<String> {
         Ok(match file {
             RESOLV_CONF => hosts::resolv_conf(&host_resolv_conf().map_err(Error::outside)?, config)?,
@@ -412,10 +507,8 @@ fn make_files(outside: &Outside, id: Id, config: &Map<String, Value>) -> Result<
             _ => hosts::hostname(config)?,
         })
     };
-    for file in [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config)) {
-        outside.files.write(id, file.name, &content(file)?).map_err(Error::outside)?;
-    }
-    Ok(())
+    let made = [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config));
+    made.map(|file| Ok((file.name, content(file)?))).collect()
 }
 
 /// Unmounts, lazily, what the runtime mounted at the paths that the config lists. What is not mounted
@@ -429,6 +522,17 @@ fn unmount_extra(config: &Map<String, Value>) {
             log::warn!("{shown}: {error}");
         }
     }
+}
+
+/// The change that records that a container is mounted, or that it is not.
+fn recording(
+    outside: &Outside,
+    ctr: Serial,
+    id: Id,
+    mounted: bool,
+) -> impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + use<> {
+    let at = mounted.then(|| outside.mounts.path(id, Part::Rootfs).to_string_lossy().into_owned());
+    move |update, world| record(update, world, ctr, at.as_deref())
 }
 
 /// Records where a container's rootfs is mounted, or that it is not.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::extras::{change_flags, change_metadata};
 use super::find::{Found, find_exact};
 use super::images::{remove_image, remove_layer};
 use super::mount::Busy;
 use super::view::View;
-use super::{Engine, Error, Origin, Result, World, rootfs};
+use super::{Engine, Error, Origin, Result, World, exited, items, rootfs};
 use crate::driver::dirs::Shelf;
 use crate::model::container::may_remove;
 use crate::model::error::Refusal;
 use crate::model::id::Id;
+use crate::model::json::Value;
 use crate::model::record::{Answer, Change, Kind, List, Nanos, Row, Serial};
-use crate::store::{Done, Query, StoreError, Update};
+use crate::store::{Done, Extras, Query, StoreError, Update};
 
 impl Engine {
     /// Removes the object with this full ID or exact name.
@@ -24,7 +26,7 @@ impl Engine {
         // One that is gone may be a request that is sent again: its answer is kept.
         let before = self.view()?;
         let found = find_exact(before.snapshot(), kind, &text).ok();
-        let _busy = found.map(|found| self.undisturbed(kind, found, patience)).transpose()?;
+        let _busy = found.map(|found| self.undisturbed(&before, kind, found, patience)).transpose()?;
         let leaving = self.leave_dirs();
         let note = leaving.note();
         let done = self.apply(origin, move |update, world| {
@@ -46,6 +48,7 @@ impl Engine {
     /// # Errors
     /// The first refusal; nothing is removed then.
     pub fn carry_out(&self, origin: Origin, orders: Vec<Order>) -> Result<Done> {
+        let content = orders.iter().any(|order| matches!(order, Order::Wipe { images: true }));
         let before = self.view()?;
         let leaving = self.leave_dirs();
         let note = leaving.note();
@@ -62,20 +65,27 @@ impl Engine {
         })?;
         self.unmount_removed(&before, &done.answer);
         self.clear(Kind::Ctr, &done.answer);
+        if content {
+            self.clear(Kind::Image, &done.answer);
+        }
         Ok(done)
     }
 
-    /// Whether the thread may remove an object now; nobody mounts a container until the guard goes.
-    fn undisturbed(&self, kind: Kind, found: Found, patience: Patience) -> Result<Option<Busy<'_>>> {
-        if kind != Kind::Ctr {
-            return Ok(None);
-        }
+    /// Whether the thread may remove an object now; nobody mounts a container, or a pod's infra container,
+    /// until the guard goes.
+    fn undisturbed(&self, before: &View, kind: Kind, found: Found, patience: Patience) -> Result<Option<Busy<'_>>> {
+        let ctr = match kind {
+            Kind::Ctr => Some(found.serial),
+            Kind::Pod => before.snapshot().infra(&found.id)?,
+            Kind::Image | Kind::Layer => None,
+        };
+        let Some(ctr) = ctr else { return Ok(None) };
         let busy = match patience {
-            Patience::None => self.occupy(found.serial)?,
-            Patience::Some => self.occupy_soon(found.serial)?,
+            Patience::None => self.occupy(ctr)?,
+            Patience::Some => self.occupy_soon(ctr)?,
         };
         if patience == Patience::None && self.has_mounts(found.id) {
-            return Err(Refusal::Busy { name: self.name_of(found.serial) }.into());
+            return Err(Refusal::Busy { name: self.name_of(ctr) }.into());
         }
         Ok(Some(busy))
     }
@@ -91,7 +101,13 @@ impl Engine {
 
     /// Takes away the directories of objects that are removed.
     fn clear(&self, kind: Kind, answer: &Answer) {
-        self.sweep(if kind.is_content() { Shelf::Layers } else { Shelf::Uppers }, removed_ids(answer));
+        let ids = removed_ids(answer);
+        if kind.is_content() {
+            self.sweep(Shelf::Images, ids.clone());
+            self.sweep(Shelf::Layers, ids);
+        } else {
+            self.sweep(Shelf::Uppers, ids);
+        }
     }
 }
 
@@ -112,8 +128,7 @@ pub enum Patience {
     Some,
 }
 
-/// A removal that takes more than one file operation to say. Objects are named by full ID or exact
-/// name.
+/// What no single file operation says. Objects are named by full ID or exact name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Removes containers, which may need one another.
@@ -124,6 +139,25 @@ pub enum Order {
         pod: String,
         /// Whether its containers go too.
         recursive: bool,
+    },
+    /// Sets a container's own text, which may be empty.
+    Metadata {
+        /// The container.
+        ctr: String,
+        /// The text.
+        text: String,
+    },
+    /// Sets flags of a container together, and clears those with nothing to set.
+    Flags {
+        /// The container.
+        ctr: String,
+        /// The flags.
+        set: Vec<(String, Option<Value>)>,
+    },
+    /// Removes all containers and pods.
+    Wipe {
+        /// Whether the images go too.
+        images: bool,
     },
 }
 
@@ -138,6 +172,15 @@ fn carry_out(update: &Update<'_>, world: &World, order: &Order) -> Removed {
             let serial = find_exact(update, Kind::Pod, pod)?.serial;
             remove_pod(update, world, serial, *recursive)
         }
+        Order::Metadata { ctr, text } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_metadata(update, world, serial, text.as_bytes())?.1))
+        }
+        Order::Flags { ctr, set } => {
+            let serial = find_exact(update, Kind::Ctr, ctr)?.serial;
+            Ok((vec![], change_flags(update, world, serial, set)?))
+        }
+        Order::Wipe { images } => wipe(update, world, *images),
     }
 }
 type Object = (Kind, Serial, [u8; 32]);
@@ -164,6 +207,7 @@ fn remove_one(update: &Update<'_>, world: &World, kind: Kind, serial: Serial) ->
 
 fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Removed {
     for serial in serials {
+        may_go_without_pod(update, *serial)?;
         may_go(update, *serial, serials)?;
     }
     let now = (world.now)().nanos;
@@ -175,13 +219,17 @@ fn remove_ctrs(update: &Update<'_>, world: &World, serials: &[Serial]) -> Remove
     Ok((objects, changes))
 }
 
+/// Removes a pod with its infra container, which goes with it in any case; with its other containers when
+/// `recursive`.
 fn remove_pod(update: &Update<'_>, world: &World, serial: Serial, recursive: bool) -> Removed {
     let id = update.id_of(Kind::Pod, serial)?.ok_or(Refusal::Gone)?;
-    let members: Vec<Serial> = update.members(serial)?.into_iter().map(|(_, ctr)| ctr).collect();
+    let infra = update.infra(&id)?;
+    let mut members: Vec<Serial> = update.members(serial)?.into_iter().map(|(_, ctr)| ctr).collect();
+    members.retain(|ctr| Some(*ctr) != infra);
     if !members.is_empty() && !recursive {
-        let name = update.pod(serial).map_or_else(|_| id.to_string(), |head| head.name);
-        return Err(Refusal::PodNotEmpty { name, members: members.len() }.into());
+        return Err(Refusal::PodNotEmpty { name: pod_name(update, serial, id), members: members.len() }.into());
     }
+    members.extend(infra);
     for member in &members {
         may_go(update, *member, &members)?;
     }
@@ -196,12 +244,64 @@ fn remove_pod(update: &Update<'_>, world: &World, serial: Serial, recursive: boo
     Ok((objects, changes))
 }
 
+/// Removes everything but, perhaps, images.
+fn wipe(update: &Update<'_>, world: &World, images: bool) -> Removed {
+    let objects = |kind| -> Result<Vec<Serial>> { Ok(update.objects(kind)?.into_iter().map(|(s, _)| s).collect()) };
+    let (ctrs, pods) = (objects(Kind::Ctr)?, objects(Kind::Pod)?);
+    for ctr in &ctrs {
+        match update.ctr(*ctr) {
+            Ok(head) => may_remove(&head)?,
+            Err(StoreError::Row { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let now = (world.now)().nanos;
+    let (mut gone, mut changes) = (Vec::new(), Vec::new());
+    // The pods first: they need not be told of each container then.
+    for (kind, serials) in [(Kind::Pod, pods), (Kind::Ctr, ctrs)] {
+        for serial in serials {
+            gone.extend(take_out(update, kind, serial, now, &mut changes)?);
+        }
+    }
+    touch_lists(update, &ALL_LISTS, now, &mut changes)?;
+    if images {
+        let mut freed = Vec::new();
+        for image in objects(Kind::Image)? {
+            freed.extend(remove_image(update, image, now, &mut changes)?);
+        }
+        // Those of no image; the newest first, for a layer is older than those upon it.
+        for layer in objects(Kind::Layer)?.into_iter().rev() {
+            match remove_layer(update, layer, now, &mut changes) {
+                Err(Error::Refused(why @ Refusal::InUse { .. })) => log::warn!("{why}"),
+                removed => freed.extend(removed?),
+            }
+        }
+        gone.extend(freed.into_iter().map(|id| (Kind::Image, 0, *id.as_bytes())));
+    }
+    Ok((gone, changes))
+}
+
 const ALL_LISTS: [List; 4] = [List::Ctr, List::Pod, List::Id, List::Name];
 
-fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
+pub(super) fn touch_lists(update: &Update<'_>, lists: &[List], now: Nanos, changes: &mut Vec<Change>) -> Result<()> {
     for list in lists {
         update.touch_list(*list, now)?;
         changes.push(Change::List(*list));
+    }
+    Ok(())
+}
+
+fn pod_name(update: &Update<'_>, pod: Serial, id: Id) -> String {
+    update.pod(pod).map_or_else(|_| id.to_string(), |head| head.name)
+}
+
+/// Whether a container may be removed and its pod not: no sandbox is left without its infra container.
+fn may_go_without_pod(update: &Update<'_>, serial: Serial) -> Result<()> {
+    let id = update.id_of(Kind::Ctr, serial)?.ok_or(Refusal::Gone)?;
+    if update.infra(&id)? == Some(serial)
+        && let Some(pod) = update.object_of(Kind::Pod, &id)?
+    {
+        return Err(Refusal::Infra { pod: pod_name(update, pod, id) }.into());
     }
     Ok(())
 }
@@ -246,11 +346,16 @@ pub(super) fn take_out(
 ) -> Result<Option<Object>> {
     let Some(id) = update.id_of(kind, serial)? else { return Ok(None) };
     if kind == Kind::Ctr {
+        if let Ok(head) = update.ctr(serial) {
+            exited::keep(update, &head, now, changes)?;
+        }
         rootfs::release(update, id, serial, now, changes)?;
+        items::release(update, serial, changes)?;
     }
     let taken = update.remove_object(kind, serial)?;
     changes.push(Change::Removed(kind, serial));
     changes.extend(taken.bindings.into_iter().map(Change::Binding));
+    changes.extend(taken.flags.into_iter().map(Change::Flag));
     for (edge, other) in taken.edges {
         changes.push(Change::Edge(edge));
         if let Ok(mut head) = update.ctr(other) {

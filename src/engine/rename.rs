@@ -9,7 +9,7 @@ use crate::model::error::Refusal;
 use crate::model::json::{Value, parse};
 use crate::model::name::Name;
 use crate::model::record::{Answer, Change, Doc, Kind, List, Moment, Row, Serial};
-use crate::store::{Done, Query, Update};
+use crate::store::{Done, Extras, Query, Update};
 
 impl Engine {
     /// Gives the object called `from` the name `to`, or swaps two names. With `kind`, it happens among
@@ -40,14 +40,14 @@ impl Engine {
                 let bound = update.bind(&to, kind, object, now.nanos)?;
                 bound.ok_or_else(|| Refusal::NameTaken { name: to.clone(), by: kind })?
             };
-            give(update, (bound, kind, object), &name, &now, &mut changes)?;
+            give(update, (bound, kind, object), &from, &name, &now, &mut changes)?;
             finish(update, &now, changes)
         })
     }
 }
 
 /// A binding, and the kind and serial of its object.
-type Bound = (Serial, Kind, Serial);
+pub(super) type Bound = (Serial, Kind, Serial);
 
 /// The binding of a name. In `ctr/` and `pod/`, IDs and prefixes stand beside names; neither is renamed.
 fn binding(update: &Update<'_>, kind: Option<Kind>, name: &str) -> Result<Bound> {
@@ -74,6 +74,9 @@ fn swap_names(
     if from == to {
         return finish(update, &now, vec![]);
     }
+    if one.2 == other.2 {
+        return swap_own(update, &now, (from, one), (to, other));
+    }
     let (mut one, mut other) = (one, other);
     if entries_move {
         update.rebind(one.0, from, to, now.nanos)?;
@@ -85,9 +88,45 @@ fn swap_names(
         }
     }
     let mut changes = vec![Change::Binding(one.0), Change::Binding(other.0)];
-    give(update, one, &Name::parse(to)?, &now, &mut changes)?;
-    give(update, other, &Name::parse(from)?, &now, &mut changes)?;
+    give(update, one, from, &Name::parse(to)?, &now, &mut changes)?;
+    give(update, other, to, &Name::parse(from)?, &now, &mut changes)?;
     finish(update, &now, changes)
+}
+
+/// Swaps two names of one container: they change their places. Among the objects the kernel does not ask
+/// for it, since both names lead to one inode there.
+fn swap_own(
+    update: &Update<'_>,
+    now: &Moment,
+    (from, one): (&str, Bound),
+    (to, other): (&str, Bound),
+) -> Result<(Answer, Vec<Change>)> {
+    update.rebind(one.0, from, to, now.nanos)?;
+    update.rebind(other.0, to, from, now.nanos)?;
+    let mut changes = vec![Change::Binding(one.0), Change::Binding(other.0)];
+    let ctr = one.2;
+    let row = update.row(ctr)?.ok_or(Refusal::Gone)?;
+    let mut more = super::write::damaged(update.more(ctr))?;
+    for name in &mut more.names {
+        *name = match name.as_str() {
+            own if own == from => to.to_owned(),
+            own if own == to => from.to_owned(),
+            _ => continue,
+        };
+    }
+    more.names_changed = now.nanos;
+    update.put_more(ctr, &more)?;
+    changes.push(Change::More(ctr));
+    let first = match &row {
+        Row::Ctr(head) if head.name == from => Some(to),
+        Row::Ctr(head) if head.name == to => Some(from),
+        _ => None,
+    };
+    if let Some(first) = first {
+        let (binding, kind, _) = update.name(first)?.ok_or(Refusal::Gone)?;
+        give_first(update, row, (binding, kind, ctr), &Name::parse(first)?, now, &mut changes)?;
+    }
+    finish(update, now, changes)
 }
 
 fn finish(update: &Update<'_>, now: &Moment, mut changes: Vec<Change>) -> Result<(Answer, Vec<Change>)> {
@@ -98,16 +137,38 @@ fn finish(update: &Update<'_>, now: &Moment, mut changes: Vec<Change>) -> Result
     Ok((Answer::Done, changes))
 }
 
-/// Notes an object's new name and binding in its head and config. A config that does not decode stays
-/// as it is: the head has the name.
+/// Notes that an object has the name `name` in the place of `from`.
 fn give(
     update: &Update<'_>,
+    bound: Bound,
+    from: &str,
+    name: &Name,
+    now: &Moment,
+    changes: &mut Vec<Change>,
+) -> Result<()> {
+    let object = bound.2;
+    let row = update.row(object)?.ok_or(Refusal::Gone)?;
+    if !matches!(&row, Row::Ctr(head) if head.name != from) {
+        return give_first(update, row, bound, name, now, changes);
+    }
+    let mut more = super::write::damaged(update.more(object))?;
+    more.names.iter_mut().filter(|own| *own == from).for_each(|own| *own = name.to_string());
+    more.names_changed = now.nanos;
+    update.put_more(object, &more)?;
+    changes.push(Change::More(object));
+    Ok(())
+}
+
+/// Notes an object's new first name and its binding in its head and config. A config that does not decode
+/// stays as it is: the head has the name.
+pub(super) fn give_first(
+    update: &Update<'_>,
+    mut row: Row,
     (binding, kind, object): Bound,
     name: &Name,
     now: &Moment,
     changes: &mut Vec<Change>,
 ) -> Result<()> {
-    let mut row = update.row(object)?.ok_or(Refusal::Gone)?;
     let config = match update.doc(object, Doc::Config)?.map(|bytes| parse(&bytes)) {
         Some(Ok(Value::Object(mut config))) => {
             config.insert("name".to_owned(), Value::from(name.as_str()));

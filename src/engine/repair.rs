@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::check::{Cure, Finding, in_store, is_known, lacks_upper};
+use super::check::{Cure, Finding, SHELVES, in_store, is_known, lacks_upper};
 use super::images::{remove_image, take_layer, touch_list};
+use super::items::{dirs_discard, shelf_of};
 use super::remove::take_out;
 use super::{Engine, Error, Origin, Result, World};
 use crate::driver::dirs::Shelf;
@@ -20,7 +21,7 @@ use crate::driver::mounts::Part;
 use crate::model::finding::{self, Trouble};
 use crate::model::id::Id;
 use crate::model::record::{Answer, Change, CtrHead, Kind, LayerHead, List, Nanos, Serial};
-use crate::store::{Contents, Done, Fix, Query, Update};
+use crate::store::{Contents, Done, Extras, Fix, Items, Query, Update};
 
 /// More rounds than any damage takes; so that two records that contradict each other end it.
 const ROUNDS: usize = 64;
@@ -31,6 +32,11 @@ type Repaired = Result<(Answer, Vec<Change>)>;
 /// Work that may last, and is for a thread of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
+    /// Looks for what belongs to nothing in the store, and throws it away.
+    Gc {
+        /// Whether it is only told.
+        dry_run: bool,
+    },
     /// Mends the store.
     Repair {
         /// Whether containers and pods that cannot be mended are removed.
@@ -42,9 +48,10 @@ impl Engine {
     /// Carries out one task; answers a line for each thing done.
     ///
     /// # Errors
-    /// What the store says, or a directory that cannot be read; nothing is done then.
+    /// What the store says, or a directory that cannot be read; then nothing is mended.
     pub fn perform(&self, origin: Origin, task: Task) -> Result<Done> {
         match task {
+            Task::Gc { dry_run } => Ok(Done { answer: Answer::Lines(self.gc(dry_run)?), changes: vec![] }),
             Task::Repair { force } => self.repair(origin, force),
         }
     }
@@ -55,8 +62,9 @@ impl Engine {
         let has_mounts = move |id| outside.as_ref().is_some_and(|o| o.mounts.path(id, Part::Rootfs).exists());
         let spared = self.spared()?;
         let leaving = self.leave_dirs();
-        let (job, _marks) = self.repair_job(force, spared.clone(), has_mounts, leaving.note())?;
+        let (job, marks) = self.repair_job(force, spared.clone(), has_mounts, leaving.note())?;
         let done = self.apply(origin, job)?;
+        self.throw_files(&marks);
         self.throw_unaccounted(&spared);
         Ok(done)
     }
@@ -71,9 +79,10 @@ impl Engine {
         force: bool,
         has_mounts: impl Fn(Id) -> bool + Send + 'static,
     ) -> Result<Vec<String>> {
-        let (job, _marks) = self.repair_job(force, vec![], has_mounts, |_| ())?;
+        let (job, marks) = self.repair_job(force, vec![], has_mounts, |_| ())?;
         let world = self.world;
         let (answer, _) = self.store.update(move |update| job(update, &world))?;
+        self.throw_files(&marks);
         self.throw_unaccounted(&[]);
         self.empty_trash();
         match answer {
@@ -92,7 +101,7 @@ impl Engine {
         leave: impl Fn(&[Id]) + Send + 'static,
     ) -> Result<(impl Fn(&Update<'_>, &World) -> Repaired + Send + 'static, Marks)> {
         let in_files = self.in_files(&self.view()?)?;
-        let marks = Marks { busy: Arc::clone(&self.busy), own: Arc::default() };
+        let marks = Marks { busy: Arc::clone(&self.busy), own: Arc::default(), files: Arc::default() };
         let (own, dirs) = (marks.clone(), self.dirs.clone());
         let job = move |update: &Update<'_>, world: &World| {
             let now = (world.now)().nanos;
@@ -105,6 +114,7 @@ impl Engine {
                 may_go: &may_go,
                 lacks_upper: &lacks_upper,
                 leave: &leave,
+                files: &own.files,
                 lines: vec![],
                 changes: vec![],
                 did: false,
@@ -132,10 +142,17 @@ impl Engine {
         }
     }
 
+    /// Throws away the files of items that were dropped.
+    fn throw_files(&self, marks: &Marks) {
+        if let Some(dirs) = &self.dirs {
+            marks.files.lock().iter().for_each(|(shelf, id, file)| dirs_discard(dirs, *shelf, *id, *file));
+        }
+    }
+
     /// Throws away the directories of what was removed, and those that nothing has.
     fn throw_unaccounted(&self, spared: &[OsString]) {
         let Some(dirs) = &self.dirs else { return };
-        let thrown = [Shelf::Layers, Shelf::Uppers].into_iter().try_for_each(|shelf| -> Result<()> {
+        let thrown = SHELVES.into_iter().try_for_each(|shelf| -> Result<()> {
             let mut names = dirs.listed(shelf).map_err(Error::outside)?;
             names.retain(|name| shelf != Shelf::Layers || !spared.contains(name));
             let dirs = Arc::clone(dirs);
@@ -153,11 +170,15 @@ impl Engine {
     }
 }
 
-/// Containers marked as worked on while a repair decides about them.
+/// A file of a caller's own, by its number.
+type File = (Shelf, Id, u64);
+
+/// Containers marked as worked on while a repair decides about them, and files that it leaves.
 #[derive(Clone)]
 struct Marks {
     busy: Arc<Mutex<HashSet<Serial>>>,
     own: Arc<Mutex<HashSet<Serial>>>,
+    files: Arc<Mutex<Vec<File>>>,
 }
 
 impl Marks {
@@ -206,6 +227,8 @@ struct Work<'a> {
     lacks_upper: &'a dyn Fn(&CtrHead) -> bool,
     /// Hears of what is removed, before it is committed.
     leave: &'a dyn Fn(&[Id]),
+    /// Files of items that are dropped.
+    files: &'a Mutex<Vec<File>>,
     lines: Vec<String>,
     changes: Vec<Change>,
     did: bool,
@@ -228,12 +251,13 @@ impl Damaged {
 impl Work<'_> {
     fn run(mut self, in_files: &[Finding], spared: &[OsString]) -> Repaired {
         let mut left = None;
+        self.files.lock().clear();
         for _ in 0..ROUNDS {
             let mut found = in_store(self.update)?;
             for finding in in_files {
                 found.extend(self.still(finding)?.then(|| finding.clone()));
             }
-            if self.mend_records(&found)? || self.mend_rows(&found)? {
+            if self.mend_records(&found)? || self.mend_rows(&found)? || self.drop_items(&found)? {
                 continue;
             }
             let before = self.lines.len();
@@ -268,11 +292,16 @@ impl Work<'_> {
 
     /// Whether what was found in files still is so, as far as it depends on a record.
     fn still(&self, finding: &Finding) -> Result<bool> {
-        let (Trouble::ContainerDataMissing, Cure::Store(Fix::Remove(_, ctr))) = (finding.trouble, &finding.fix) else {
-            return Ok(true);
-        };
-        // That it is gone is told beside what took it along.
-        Ok(self.update.ctr(*ctr).map_or(true, |head| (self.lacks_upper)(&head)))
+        match (finding.trouble, &finding.fix) {
+            // That it is gone is told beside what took it along.
+            (Trouble::ContainerDataMissing, Cure::Store(Fix::Remove(_, ctr))) => {
+                Ok(self.update.ctr(*ctr).map_or(true, |head| (self.lacks_upper)(&head)))
+            }
+            (_, Cure::DropItem(item, file)) => {
+                Ok(matches!(self.update.item_row(*item), Ok(Some(item)) if item.file == *file))
+            }
+            _ => Ok(true),
+        }
     }
 
     fn did<F>(&mut self, finding: &finding::Finding<F>, what: &str) {
@@ -307,6 +336,24 @@ impl Work<'_> {
                 self.did(finding, "mended");
                 any = true;
             }
+        }
+        Ok(any)
+    }
+
+    /// Drops items whose files are not their own; whether there were any.
+    fn drop_items(&mut self, found: &[Finding]) -> Result<bool> {
+        let mut any = false;
+        for finding in found {
+            let Cure::DropItem(serial, file) = finding.fix else { continue };
+            let Some(item) = self.update.item_row(serial)? else { continue };
+            if let Some((shelf, id)) = shelf_of(self.update, item.kind, item.owner)? {
+                self.files.lock().push((shelf, id, file));
+            }
+            self.update.take_item(serial, &item)?;
+            self.update.touch_data(item.owner, self.now)?;
+            self.changes.extend([Change::Item(serial), Change::Items(item.kind, item.owner)]);
+            self.did(finding, "dropped");
+            any = true;
         }
         Ok(any)
     }
@@ -357,10 +404,22 @@ impl Work<'_> {
                 }
                 Kind::Image => ahead.extend(self.update.users(serial)?.into_iter().map(|ctr| (Kind::Ctr, ctr))),
                 Kind::Pod => ahead.extend(seconds(self.update.members(serial)?).map(|ctr| (Kind::Ctr, ctr))),
-                Kind::Ctr => ahead.extend(seconds(self.update.needed_by(serial)?).map(|ctr| (Kind::Ctr, ctr))),
+                Kind::Ctr => {
+                    ahead.extend(seconds(self.update.needed_by(serial)?).map(|ctr| (Kind::Ctr, ctr)));
+                    ahead.extend(self.pod_of_infra(serial)?.map(|pod| (Kind::Pod, pod)));
+                }
             }
         }
         Ok(damaged)
+    }
+
+    /// The pod whose ID a container carries: it is not left without it.
+    fn pod_of_infra(&self, ctr: Serial) -> Result<Option<Serial>> {
+        let Some(id) = self.update.id_of(Kind::Ctr, ctr)? else { return Ok(None) };
+        match self.update.infra(&id)? == Some(ctr) {
+            true => Ok(self.update.object_of(Kind::Pod, &id)?),
+            false => Ok(None),
+        }
     }
 
     /// Why a damaged object stays, with all that goes with it.

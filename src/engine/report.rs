@@ -140,7 +140,7 @@ fn image_line(text: &mut String, head: &ImageHead, names: &str, users: usize) {
 }
 
 /// A value in a table: `-` where there is none; tab, newline and backslash escaped.
-fn cell(value: Option<&str>) -> String {
+pub(super) fn cell(value: Option<&str>) -> String {
     match value {
         None | Some("") => "-".to_owned(),
         Some(text) => text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n"),

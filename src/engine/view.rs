@@ -5,8 +5,8 @@ use super::{Error, Found, Result};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::json::is_object;
-use crate::model::record::{Doc, ImageHead, Kind, List, Nanos, Row, Serial};
-use crate::store::{Contents, Query, Snapshot, StoreError};
+use crate::model::record::{Doc, ImageHead, Kind, List, More, Nanos, Row, Serial};
+use crate::store::{Contents, Extras, Query, Snapshot, StoreError};
 
 /// What a serial means.
 #[derive(Clone, Debug)]
@@ -166,12 +166,28 @@ impl View {
         Ok(self.snapshot.doc(serial, doc)?.ok_or_else(|| Refusal::Undecodable { part: doc.name(), why: why() })?)
     }
 
-    /// The object with this ID.
+    /// The object with this ID; of a pod and its infra container, the pod.
     ///
     /// # Errors
     /// What the store says.
     pub fn object(&self, id: &Id) -> Result<Option<(Kind, Serial)>> {
         Ok(self.snapshot.object(id)?)
+    }
+
+    /// The container or pod with this ID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn object_of(&self, kind: Kind, id: &Id) -> Result<Option<Serial>> {
+        Ok(self.snapshot.object_of(kind, id)?)
+    }
+
+    /// The containers that carry their pod's ID.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn all_infra(&self) -> Result<Vec<(Id, Serial)>> {
+        Ok(self.snapshot.all_infra()?)
     }
 
     /// The object of a kind that an ID, name or prefix means.
@@ -252,6 +268,14 @@ impl View {
     /// What the store says.
     pub fn member(&self, pod: Serial, ctr: Serial) -> Result<Option<Serial>> {
         Ok(self.snapshot.member(pod, ctr)?)
+    }
+
+    /// What a container has beside its head.
+    ///
+    /// # Errors
+    /// What the store says; it does not decode.
+    pub fn more(&self, ctr: Serial) -> Result<More> {
+        Ok(self.snapshot.more(ctr)?)
     }
 
     /// When the store was made.

@@ -6,13 +6,14 @@ use super::rootfs::{self, Wanted};
 use super::{Engine, Error, Origin, Result, World};
 use crate::model::container;
 use crate::model::error::Refusal;
+use crate::model::extras;
 use crate::model::id::Id;
 use crate::model::json::{Map, Value, merge, parse};
 use crate::model::keys::text;
 use crate::model::name::Name;
 use crate::model::pod;
 use crate::model::record::{Answer, Change, CtrHead, Doc, Kind, List, Moment, PodHead, Rootfs, Row, Serial};
-use crate::store::{Done, Query, StoreError, Update};
+use crate::store::{Done, Extras, Query, StoreError, Update};
 
 /// One step of a change to a document.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl Engine {
         match doc {
             Doc::Config => self.apply_growing(origin, change),
             // What has become of a container must be kept even where the disk is full.
-            Doc::State | Doc::Manifest => self.apply(origin, change),
+            Doc::State | Doc::Manifest | Doc::Metadata => self.apply(origin, change),
         }
     }
 }
@@ -68,17 +69,17 @@ fn write_ctr(
     unchanged_since(seen, current.version)?;
     let bytes = update.doc(serial, doc)?.unwrap_or_default();
     let old = parse(&bytes);
-    let mut document = object(old.clone().ok(), || identity(update, &head));
+    let mut document = object(old.clone().ok(), || identity(update, serial, &head));
     let (mut new_name, mut wanted) = (None, None);
     for edit in edits {
         match doc {
             Doc::Config => {
                 let (edited, asked) = edit_ctr_config(update, &document, head.rootfs, edit.clone(), old.is_ok())?;
                 document = edited;
-                new_name = renamed(update, &head.name, &document)?;
+                new_name = renamed(update, serial, &head.name, &document)?;
                 wanted = Some(asked);
             }
-            Doc::State | Doc::Manifest => {
+            Doc::State | Doc::Manifest | Doc::Metadata => {
                 let new = edited(&document, edit.clone(), old.is_ok())?;
                 document = container::accept_state(&document, new)?;
             }
@@ -98,7 +99,7 @@ fn write_ctr(
             container::derive_from_config(&mut head, &document);
             changes.push(Change::Config(Kind::Ctr, serial));
         }
-        Doc::State | Doc::Manifest => {
+        Doc::State | Doc::Manifest | Doc::Metadata => {
             head.state = new_stamp;
             container::derive_from_state(&mut head, &document);
             changes.push(Change::State(Kind::Ctr, serial));
@@ -152,9 +153,9 @@ fn write_pod(
             Doc::Config => {
                 pod::check_config(&new)?;
                 document = pod::rewrite_config(&document, new)?;
-                new_name = renamed(update, &head.name, &document)?;
+                new_name = renamed(update, serial, &head.name, &document)?;
             }
-            Doc::State | Doc::Manifest => document = pod::accept_state(new)?,
+            Doc::State | Doc::Manifest | Doc::Metadata => document = pod::accept_state(new)?,
         }
     }
     let new_bytes = rendered(document.clone())?;
@@ -169,7 +170,7 @@ fn write_pod(
             pod::derive_from_config(&mut head, &document);
             vec![Change::Config(Kind::Pod, serial)]
         }
-        Doc::State | Doc::Manifest => {
+        Doc::State | Doc::Manifest | Doc::Metadata => {
             head.state = new_stamp;
             vec![Change::State(Kind::Pod, serial)]
         }
@@ -184,14 +185,14 @@ fn write_pod(
 }
 
 /// A head that does not decode is said to be so.
-fn damaged<T>(head: std::result::Result<T, StoreError>) -> Result<T> {
+pub(super) fn damaged<T>(head: std::result::Result<T, StoreError>) -> Result<T> {
     head.map_err(|error| match error {
         StoreError::Row { why, .. } => Refusal::Undecodable { part: "record", why }.into(),
         other => other.into(),
     })
 }
 
-fn unchanged_since(seen: Option<u64>, current: u64) -> Result<()> {
+pub(super) fn unchanged_since(seen: Option<u64>, current: u64) -> Result<()> {
     if seen.is_some_and(|seen| seen != current) {
         return Err(Refusal::Changed.into());
     }
@@ -206,7 +207,7 @@ fn object(old: Option<Value>, known: impl FnOnce() -> Map<String, Value>) -> Map
     }
 }
 
-fn identity(update: &Update<'_>, head: &CtrHead) -> Map<String, Value> {
+fn identity(update: &Update<'_>, ctr: Serial, head: &CtrHead) -> Map<String, Value> {
     let mut known = vec![("id", head.id().to_string()), ("name", head.name.clone())];
     if let Some((pod, _)) = head.pod
         && let Ok(Some(id)) = update.id_of(Kind::Pod, pod)
@@ -220,7 +221,11 @@ fn identity(update: &Update<'_>, head: &CtrHead) -> Map<String, Value> {
         known.extend(head.image.clone().filter(|name| *name != id).map(|name| (container::IMAGE_NAME, name)));
         known.push((container::IMAGE_ID, id));
     }
-    container::with_identity(Map::new(), known)
+    let mut config = container::with_identity(Map::new(), known);
+    if update.more(ctr).is_ok_and(|more| more.volatile) {
+        container::make_volatile(&mut config);
+    }
+    config
 }
 
 /// A document after one step. Merging needs one that decodes.
@@ -264,6 +269,7 @@ fn edit_ctr_config(
         let pod = find(update, Kind::Pod, pod).map_err(fixed("pod"))?.id;
         new.insert("pod".to_owned(), Value::from(pod.to_string()));
     }
+    extras::check_absent(old, &new)?;
     let mut config = container::rewrite_config(old, new)?;
     let wanted = rootfs::resolve(update, old, has, &mut config)?;
     Ok((config, wanted))
@@ -281,20 +287,20 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-/// The new name in a config, if it has one, checked to be free.
-fn renamed(update: &Update<'_>, current: &str, document: &Map<String, Value>) -> Result<Option<Name>> {
+/// The new name in a config, if it has one, checked to be free or a further one of its own.
+fn renamed(update: &Update<'_>, serial: Serial, current: &str, document: &Map<String, Value>) -> Result<Option<Name>> {
     let rule = "a name";
     let name = container::name_in(document)?.ok_or_else(|| Refusal::BadKey { key: "name".to_owned(), rule })?;
     if name.as_str() == current {
         return Ok(None);
     }
     match update.name(name.as_str())? {
-        Some((_, by, _)) => Err(Refusal::NameTaken { name: name.to_string(), by }.into()),
-        None => Ok(Some(name)),
+        Some((_, by, object)) if object != serial => Err(Refusal::NameTaken { name: name.to_string(), by }.into()),
+        _ => Ok(Some(name)),
     }
 }
 
-/// Ends the old name's binding and makes one for the new name.
+/// Ends the old name's binding and makes one for the new name; a further name of its own becomes the first.
 #[expect(clippy::too_many_arguments, reason = "an object is its kind, serial, name and binding here")]
 fn rebound(
     update: &Update<'_>,
@@ -309,6 +315,16 @@ fn rebound(
     update.unbind(old)?;
     update.touch_list(List::Name, now.nanos)?;
     changes.extend([Change::Binding(binding), Change::List(List::Name)]);
+    if let Some((own, _, object)) = update.name(new.as_str())?
+        && object == serial
+    {
+        let mut more = damaged(update.more(serial))?;
+        more.names.retain(|name| name != new.as_str());
+        more.names_changed = now.nanos;
+        update.put_more(serial, &more)?;
+        changes.push(Change::More(serial));
+        return Ok(own);
+    }
     let bound = update.bind(new.as_str(), kind, serial, now.nanos)?;
     bound.ok_or_else(|| Refusal::NameTaken { name: new.to_string(), by: kind }.into())
 }

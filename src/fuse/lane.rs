@@ -42,6 +42,8 @@ pub struct Lanes {
     pub measure: Lane,
     /// Carries out tasks that may last.
     pub task: Lane,
+    /// Copies and looks through the bytes of large files.
+    pub items: Lane,
 }
 
 impl Lanes {
@@ -55,6 +57,7 @@ impl Lanes {
             remove: Lane::open("remove")?,
             measure: Lane::open("measure")?,
             task: Lane::open("task")?,
+            items: Lane::open("items")?,
         })
     }
 }

@@ -21,11 +21,11 @@ use fuser::{
 };
 
 pub use self::lane::{Lane, Lanes};
-use self::reply::{FOREVER, NEVER, file_attr, file_type, lifetime, set_time};
+use self::reply::{NEVER, file_attr, file_type, lifetime, set_time};
 use crate::sys;
 use crate::tree::{
-    Caller, Change, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, errno, is_absent,
-    is_incomplete, name_text, touched,
+    Caller, Change, Creating, Entered, Error, Opened, Origin, Outcome, Patience, Place, SetAttr, Tree, Work, errno,
+    is_absent, is_incomplete, name_text, touched,
 };
 
 /// `FUSE_UNIQUE_RESEND` of `linux/fuse.h`: the request was read before, by a server that died.
@@ -80,7 +80,10 @@ impl Adapter {
                     self.tree.engine().arrived(asker.origin);
                 }
             }
-            Err(error) => reply(Err(self.refuse(asker, op, place, &error))),
+            Err(error) => {
+                self.tell(error.changes());
+                reply(Err(self.refuse(asker, op, place, &error)));
+            }
         }
     }
 
@@ -94,10 +97,16 @@ impl Adapter {
     }
 
     /// The thread for what is asked of an open file, if not this one.
-    fn lane(&self, opened: Opened, data: &[u8]) -> Option<&Lane> {
-        match self.tree.lasts(opened, data) {
-            true => Some(&self.lanes.task),
-            false => self.tree.waits_for_mounts(opened.ino).then_some(&self.lanes.mount),
+    fn lane(&self, opened: Opened, work: Work, data: &[u8]) -> Option<&Lane> {
+        if self.tree.is_slow(opened, work) {
+            return Some(&self.lanes.items);
+        }
+        if self.tree.lasts(opened, data) {
+            return Some(&self.lanes.task);
+        }
+        match work {
+            Work::Read => self.tree.measures(opened.ino).then_some(&self.lanes.measure),
+            Work::Write | Work::Commit => self.tree.waits_for_mounts(opened.ino).then_some(&self.lanes.mount),
         }
     }
 
@@ -153,12 +162,24 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn getattr(&self, request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.tree.getattr(ino.0) {
-            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr, self.owner)),
+    fn getattr(&self, request: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let (asker, fh) = (asker(request), fh.map(|fh| fh.0));
+        let getattr = move |adapter: &Adapter| match adapter.tree.getattr(ino.0, fh) {
+            Ok((attr, holds)) => reply.attr(&lifetime(holds), &file_attr(&attr, adapter.owner)),
             Err(error) if is_absent(&error) => reply.error(code(&error)),
-            Err(error) => reply.error(self.refuse(asker(request), "getattr", Place::At(ino.0), &error)),
+            Err(error) => reply.error(adapter.refuse(asker, "getattr", Place::At(ino.0), &error)),
+        };
+        let Some(fh) = fh else { return getattr(self) };
+        // A handle has the size of what it reads.
+        if self.tree.is_slow(Opened { ino: ino.0, fh }, Work::Read) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || getattr(&adapter));
         }
+        if self.tree.measures(ino.0) {
+            let adapter = self.clone();
+            return self.lanes.measure.run(move || getattr(&adapter));
+        }
+        getattr(self);
     }
 
     // The kernel takes a SETATTR's attributes without comparing versions (fuse_do_setattr), so they
@@ -174,7 +195,7 @@ impl Filesystem for Adapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -183,10 +204,23 @@ impl Filesystem for Adapter {
     ) {
         let owner = uid.is_some_and(|uid| uid != self.owner.uid) || gid.is_some_and(|gid| gid != self.owner.gid);
         let set = SetAttr { mode, owner, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
-        match self.tree.setattr(ino.0, set) {
-            Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, self.owner)),
-            Err(error) => reply.error(self.refuse(asker(request), "setattr", Place::At(ino.0), &error)),
+        let (asker, fh) = (asker(request), fh.map(|fh| fh.0));
+        let setattr = move |adapter: &Adapter| {
+            let result = adapter.tree.setattr(asker.origin, asker.caller, ino.0, fh, set);
+            adapter.answer(asker, "setattr", Place::At(ino.0), result, |result| match result {
+                Ok(attr) => reply.attr(&NEVER, &file_attr(&attr, adapter.owner)),
+                Err(errno) => reply.error(errno),
+            });
+        };
+        let slow = match fh {
+            Some(fh) => self.tree.is_slow(Opened { ino: ino.0, fh }, Work::Write),
+            None => self.tree.is_large(ino.0),
+        };
+        if size.is_some() && slow {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || setattr(&adapter));
         }
+        setattr(self);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -231,10 +265,27 @@ impl Filesystem for Adapter {
         name: &OsStr,
         _mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(self.refuse_new(asker(request), "create", parent, name));
+        let creating = Creating { new: sys::fd::is_exclusive(flags), cut: sys::fd::is_truncating(flags) };
+        let asker = asker(request);
+        let result =
+            name_text(name).and_then(|name| self.tree.create(asker.origin, asker.caller, parent.0, name, creating));
+        let shown = name.to_string_lossy();
+        self.answer(asker, "create", Place::In(parent.0, &shown), result, |result| match result {
+            Ok((entered, opened)) => {
+                let (attr, fh) = (file_attr(&entered.attr, self.owner), FileHandle(opened.fh));
+                reply.created(
+                    &lifetime(entered.lifetime),
+                    &attr,
+                    fuser::Generation(0),
+                    fh,
+                    FopenFlags::FOPEN_DIRECT_IO,
+                );
+            }
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
@@ -289,7 +340,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        match self.tree.open(ino.0, write) {
+        match self.tree.open(asker(request).caller, ino.0, write) {
             Ok(opened) if write => reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO),
             Ok(opened) => {
                 reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
@@ -322,11 +373,7 @@ impl Filesystem for Adapter {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
             };
-        let lane = match self.tree.measures(ino.0) {
-            true => Some(&self.lanes.measure),
-            false => self.tree.lasts(Opened { ino: ino.0, fh: fh.0 }, &[]).then_some(&self.lanes.task),
-        };
-        match lane {
+        match self.lane(Opened { ino: ino.0, fh: fh.0 }, Work::Read, &[]) {
             Some(lane) => {
                 let adapter = self.clone();
                 lane.run(move || read(&adapter));
@@ -340,7 +387,7 @@ impl Filesystem for Adapter {
         request: &Request,
         ino: INodeNo,
         fh: FileHandle,
-        _offset: u64,
+        offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
         flags: OpenFlags,
@@ -348,14 +395,15 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let (asker, append) = (asker(request), sys::fd::is_append(flags.0));
+        let opened = Opened { ino: ino.0, fh: fh.0 };
         let write = move |adapter: &Adapter, data: &[u8]| {
-            let result = adapter.tree.write(asker.origin, Opened { ino: ino.0, fh: fh.0 }, data, append);
+            let result = adapter.tree.write(asker.origin, asker.caller, opened, offset, data, append);
             adapter.answer(asker, "write", Place::At(ino.0), result, |result| match result {
                 Ok(bytes) => reply.written(bytes as u32),
                 Err(errno) => reply.error(errno),
             });
         };
-        match self.lane(Opened { ino: ino.0, fh: fh.0 }, data) {
+        match self.lane(opened, Work::Write, data) {
             Some(lane) => {
                 let (adapter, data) = (self.clone(), data.to_owned());
                 lane.run(move || write(&adapter, &data));
@@ -365,6 +413,9 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        if self.tree.is_at_rest(fh.0) {
+            return reply.ok();
+        }
         let asker = asker(request);
         let flush = move |adapter: &Adapter| {
             match adapter.tree.flush(asker.origin, asker.caller, Opened { ino: ino.0, fh: fh.0 }) {
@@ -373,7 +424,7 @@ impl Filesystem for Adapter {
                 result => adapter.answer(asker, "close", Place::At(ino.0), result, |result| empty(reply, result)),
             }
         };
-        match self.lane(Opened { ino: ino.0, fh: fh.0 }, &[]) {
+        match self.lane(Opened { ino: ino.0, fh: fh.0 }, Work::Commit, &[]) {
             Some(lane) => {
                 let adapter = self.clone();
                 lane.run(move || flush(&adapter));
@@ -384,7 +435,7 @@ impl Filesystem for Adapter {
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -392,13 +443,29 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.tree.release(Opened { ino: ino.0, fh: fh.0 });
-        reply.ok();
+        let (asker, opened) = (asker(request), Opened { ino: ino.0, fh: fh.0 });
+        let release = move |adapter: &Adapter| {
+            let result = adapter.tree.release(asker.origin, opened);
+            adapter.answer(asker, "close", Place::At(opened.ino), result, |result| empty(reply, result));
+        };
+        if self.tree.is_slow(opened, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || release(&adapter));
+        }
+        release(self);
     }
 
-    // What was answered is on disk.
-    fn fsync(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsync(&self, request: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let (asker, opened) = (asker(request), Opened { ino: ino.0, fh: fh.0 });
+        let fsync = move |adapter: &Adapter| {
+            let result = adapter.tree.fsync(asker.origin, opened);
+            adapter.answer(asker, "fsync", Place::At(opened.ino), result, |result| empty(reply, result));
+        };
+        if self.tree.is_slow(opened, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || fsync(&adapter));
+        }
+        fsync(self);
     }
 
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {

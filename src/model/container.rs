@@ -6,7 +6,7 @@ use crate::model::id::Id;
 use crate::model::json::{Map, Value};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, check, is_set, text};
 use crate::model::name::Name;
-use crate::model::record::CtrHead;
+use crate::model::record::{CtrHead, Nanos};
 use crate::model::status::Status;
 
 /// The keys of a config that name one container each, which the container then depends on.
@@ -24,6 +24,8 @@ pub const HOST_SHM: &str = "/dev/shm";
 /// Keys of a state that ctrfs derives itself.
 const MOUNTED: &str = "mounted";
 const MOUNT_POINT: &str = "mountPoint";
+/// How long what a container ended with is kept when the container is gone.
+const EXIT_CODE_KEPT: Nanos = 5 * 60 * 1_000_000_000;
 /// The key of a config by which an image is asked for; it is kept under libpod's two keys.
 pub const IMAGE: &str = "image";
 /// libpod's key for the image's ID.
@@ -34,8 +36,10 @@ pub const IMAGE_NAME: &str = "rootfsImageName";
 pub const ROOTFS: &str = "rootfs";
 /// Keys that never change once the container is made, beside the edges.
 const FIXED: [&str; 3] = ["id", "pod", "createdTime"];
+/// The key of a config that says that the container goes with the boot; it never changes either.
+const VOLATILE: &str = "volatile";
 /// Keys of a state that a reboot voids; times, exit code and paths stay.
-const VOLATILE: [&str; 14] = [
+const VOID: [&str; 14] = [
     "pid",
     "conmonPid",
     MOUNTED,
@@ -73,6 +77,16 @@ pub fn new_config(given: Map<String, Value>, id: Id, name: &Name, pod: Option<Id
         config.entry(key).or_insert(default);
     }
     config
+}
+
+/// Whether a container with this config goes with the boot.
+pub fn is_volatile(config: &Map<String, Value>) -> bool {
+    is_set(config, VOLATILE)
+}
+
+/// Makes a new container's config that of one which goes with the boot.
+pub fn make_volatile(config: &mut Map<String, Value>) {
+    config.insert(VOLATILE.to_owned(), Value::from(true));
 }
 
 /// Sets `identity` in a document: keys it has keep their place, the others come first.
@@ -139,12 +153,15 @@ pub fn rewrite_config(old: &Map<String, Value>, new: Map<String, Value>) -> Resu
             return Err(Refusal::FixedKey { key });
         }
     }
+    if config.contains_key(VOLATILE) && is_volatile(&config) != is_volatile(old) {
+        return Err(Refusal::FixedKey { key: VOLATILE });
+    }
     let identity = ["id", "name", "pod"];
     let kept = identity.into_iter().filter(|key| !config.contains_key(*key));
     let mut whole: Map<String, Value> =
         kept.filter_map(|key| old.get(key).map(|value| (key.to_owned(), value.clone()))).collect();
     whole.append(&mut config);
-    for key in ["createdTime"].into_iter().chain(EDGE_KEYS).chain([DEPENDENCIES]) {
+    for key in ["createdTime", VOLATILE].into_iter().chain(EDGE_KEYS).chain([DEPENDENCIES]) {
         if let (None, Some(value)) = (whole.get(key), old.get(key)) {
             whole.insert(key.to_owned(), value.clone());
         }
@@ -163,6 +180,9 @@ pub fn check_patch(old: &Map<String, Value>, patch: &Map<String, Value>, has_ima
         if patch.get(key).is_some_and(Value::is_null) && old.get(key).is_some_and(|v| !is_empty(v)) {
             return Err(Refusal::FixedKey { key });
         }
+    }
+    if patch.get(VOLATILE).is_some_and(Value::is_null) && is_volatile(old) {
+        return Err(Refusal::FixedKey { key: VOLATILE });
     }
     keeps_name(patch)
 }
@@ -269,7 +289,7 @@ pub fn mounted_state(state: &Map<String, Value>, at: Option<&str>) -> Map<String
 /// The state after a reboot.
 pub fn reset_state(state: &Map<String, Value>) -> Map<String, Value> {
     let mut state = state.clone();
-    state.retain(|key, _| !VOLATILE.contains(&key.as_str()));
+    state.retain(|key, _| !VOID.contains(&key.as_str()));
     state.insert("state".to_owned(), Value::from(Status::Configured.word()));
     state
 }
@@ -304,6 +324,12 @@ pub fn may_remove(head: &CtrHead) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether what a container ended with is forgotten: libpod keeps it for five minutes after the
+/// container went, for those who still wait for it.
+pub fn is_forgotten(gone: Nanos, now: Nanos) -> bool {
+    now.saturating_sub(gone) >= EXIT_CODE_KEPT
+}
+
 /// Whether a container in `pod` may depend on one in `other`.
 ///
 /// # Errors
@@ -312,9 +338,20 @@ pub fn may_depend<P: PartialEq>(pod: Option<P>, other: Option<P>, key: &'static 
     if pod == other { Ok(()) } else { Err(Refusal::CrossesPod { key, on: on.to_owned() }) }
 }
 
+/// Whether a container may depend on one that goes with the boot, or not.
+///
+/// # Errors
+/// [`Refusal::NeedsVolatile`] unless it goes as well: it would lose what it needs.
+pub fn may_need(is_volatile: bool, other_is: bool, key: &'static str, on: &str) -> Result<(), Refusal> {
+    if is_volatile || !other_is { Ok(()) } else { Err(Refusal::NeedsVolatile { key, on: on.to_owned() }) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{DEPENDENCIES, EDGE_KEYS, accept_state, reset_state, resolve_references, rewrite_config};
+    use super::{
+        DEPENDENCIES, EDGE_KEYS, accept_state, check_patch, is_volatile, reset_state, resolve_references,
+        rewrite_config,
+    };
     use crate::model::error::Refusal;
     use crate::model::id::Id;
     use crate::model::json::{Map, Value, parse};
@@ -352,6 +389,21 @@ mod tests {
             assert!(matches!(rewrite_config(&old, object(bad)), Err(Refusal::FixedKey { .. })), "{bad}");
         }
         assert!(rewrite_config(&old, object(r#"{"Dependencies":[],"ipcNsCtr":""}"#)).is_ok());
+    }
+
+    #[test]
+    fn a_volatile_container_stays_one_and_no_other_becomes_one() {
+        let (volatile, other) = (object(r#"{"volatile":true}"#), object(r#"{"volatile":false}"#));
+        assert!(is_volatile(&rewrite_config(&volatile, object("{}")).unwrap()));
+        let fixed = Err(Refusal::FixedKey { key: "volatile" });
+        assert_eq!(rewrite_config(&volatile, other.clone()), fixed);
+        assert_eq!(rewrite_config(&volatile, object(r#"{"volatile":null}"#)), fixed);
+        assert_eq!(rewrite_config(&other, volatile.clone()), fixed);
+        assert_eq!(rewrite_config(&Map::new(), volatile.clone()), fixed);
+        assert!(rewrite_config(&Map::new(), other.clone()).is_ok());
+        let removal = object(r#"{"volatile":null}"#);
+        assert!(check_patch(&volatile, &removal, false).is_err());
+        assert!(check_patch(&other, &removal, false).is_ok());
     }
 
     #[test]

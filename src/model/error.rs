@@ -106,10 +106,75 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// A key that must be new belongs to an item.
+    KeyTaken {
+        /// The key.
+        key: String,
+    },
+    /// No item has this key.
+    NoKey {
+        /// The key.
+        key: String,
+    },
+    /// A key longer than a file's name can be.
+    LongKey {
+        /// The most bytes it may have.
+        limit: usize,
+    },
+    /// An item is to go to another directory.
+    OtherDirectory,
+    /// The container has items.
+    HasItems {
+        /// The container's name.
+        name: String,
+    },
+    /// A container must have a name.
+    NoName,
+    /// A line that is no range of an ID map.
+    BadMap {
+        /// The line, shortened.
+        line: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// Ranges of an ID map that meet earlier ones, in the container or on the host.
+    MapOverlaps {
+        /// Each as container:host:size.
+        ranges: Vec<String>,
+    },
+    /// A flag with a value that it cannot have.
+    BadFlag {
+        /// The flag.
+        name: String,
+        /// What it takes.
+        rule: &'static str,
+    },
+    /// One of two labels that come and go together.
+    LoneLabel {
+        /// The one that is set.
+        has: &'static str,
+        /// The one that is not.
+        lacks: &'static str,
+    },
+    /// A flag that says how the container was made.
+    FixedFlag {
+        /// The flag.
+        name: &'static str,
+    },
+    /// Bytes that are no text.
+    NotUtf8 {
+        /// What they were to be.
+        what: &'static str,
+    },
     /// Every object keeps at least one name.
     LastName {
         /// The name.
         name: String,
+    },
+    /// The container carries its pod's ID and stays with the pod.
+    Infra {
+        /// The pod's name.
+        pod: String,
     },
     /// The pod has containers.
     PodNotEmpty {
@@ -173,6 +238,13 @@ pub enum Refusal {
     },
     /// A dependency with one end in a pod and the other outside it.
     CrossesPod {
+        /// The key that does it.
+        key: &'static str,
+        /// The container depended on.
+        on: String,
+    },
+    /// A dependency of a container that stays on one that goes with the boot.
+    NeedsVolatile {
         /// The key that does it.
         key: &'static str,
         /// The container depended on.
@@ -260,7 +332,30 @@ impl fmt::Display for Refusal {
             }
             Refusal::NamesBelow { path } => write!(f, "{path} has image names in it"),
             Refusal::TagTaken { name } => write!(f, "the name {name} belongs to an image"),
+            Refusal::KeyTaken { key } => write!(f, "{key:?} is there already"),
+            Refusal::NoKey { key } => write!(f, "no such file: {key:?}"),
+            Refusal::LongKey { limit } => write!(f, "a file's name has {limit} bytes at most"),
+            Refusal::OtherDirectory => f.write_str("a file is not renamed to another directory, but copied there"),
+            Refusal::HasItems { name } => {
+                write!(f, "container {name} has files in data/; rmdir its directory by its ID")
+            }
+            Refusal::NoName => f.write_str("a container has one name at least"),
+            Refusal::BadMap { line, rule } => write!(f, "bad ID map {line:?}: {rule}"),
+            Refusal::MapOverlaps { ranges } => match ranges.as_slice() {
+                [one] => write!(f, "the range {one} overlaps an earlier one"),
+                several => write!(f, "the ranges {} overlap earlier ones", several.join(", ")),
+            },
+            Refusal::BadFlag { name, rule } => write!(f, "the flag {name:?} takes {rule}"),
+            Refusal::LoneLabel { has, lacks } => {
+                write!(
+                    f,
+                    "{has} and {lacks} come and go together: set or clear both with the verb \"flags\" of control"
+                )
+            }
+            Refusal::FixedFlag { name } => write!(f, "the flag {name:?} is fixed when the container is made"),
+            Refusal::NotUtf8 { what } => write!(f, "the {what} is not UTF-8"),
             Refusal::LastName { name } => write!(f, "{name} is its object's only name; rename it with mv"),
+            Refusal::Infra { pod } => write!(f, "it is the infra container of pod {pod}; it goes when the pod does"),
             Refusal::PodNotEmpty { name, members } => write!(f, "pod {name} still has {members} containers"),
             Refusal::BadName { name, rule } => write!(f, "bad name {name:?}: {rule}"),
             Refusal::BadJson(error) => error.fmt(f),
@@ -278,6 +373,9 @@ impl fmt::Display for Refusal {
             Refusal::DependsOnItself { key } => write!(f, "{key}: a container cannot depend on itself"),
             Refusal::CrossesPod { key, on } => {
                 write!(f, "{key}: {on} is not in the same pod; dependencies stay within a pod or outside all")
+            }
+            Refusal::NeedsVolatile { key, on } => {
+                write!(f, "{key}: {on} is volatile and goes with the boot; only a volatile container may need it")
             }
             Refusal::FixedKey { key } => write!(f, "the key {key:?} is fixed when the object is made"),
             Refusal::PrefixNotExact { prefix } => {

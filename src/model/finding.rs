@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Trouble {
     /// A promise of the rows to one another.
     Structure,
-    /// A directory of a layer or container that no record has.
+    /// A directory of a layer, an image or a container that no record has.
     LayerUnaccounted,
     /// A layer that nothing needs.
     LayerUnreferenced,
@@ -21,21 +21,23 @@ pub enum Trouble {
     LayerMissing,
     /// A layer that an image needs and that is not there.
     ImageLayerMissing,
-    /// A document of an image that is gone.
+    /// A document of an image, or a file of a caller's own with it, that is gone.
     ImageDataMissing,
-    /// A document of an image that has not the size that was recorded.
+    /// A document of an image, or a file of a caller's own with it, that has not the size that was recorded.
     ImageDataIncorrectSize,
     /// A config of an image that has not the digest that is the image's ID.
     ImageDataModified,
     /// An image that a container needs and that is not there.
     ContainerImageMissing,
-    /// A container whose own files are gone.
+    /// A container whose own files are gone, or one of a caller's own with it.
     ContainerDataMissing,
+    /// A file of a caller's own with a container that has not the size that was recorded.
+    ContainerDataIncorrectSize,
 }
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 13] = [
+    pub const ALL: [Trouble; 14] = [
         Trouble::Structure,
         Trouble::LayerUnaccounted,
         Trouble::LayerUnreferenced,
@@ -49,6 +51,7 @@ impl Trouble {
         Trouble::ImageDataModified,
         Trouble::ContainerImageMissing,
         Trouble::ContainerDataMissing,
+        Trouble::ContainerDataIncorrectSize,
     ];
 
     /// The word that stands first in a finding.
@@ -67,6 +70,7 @@ impl Trouble {
             Trouble::ImageDataModified => "image-data-modified",
             Trouble::ContainerImageMissing => "container-image-missing",
             Trouble::ContainerDataMissing => "container-data-missing",
+            Trouble::ContainerDataIncorrectSize => "container-data-incorrect-size",
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Doc {
     State = 1,
     /// What an image consists of.
     Manifest = 2,
+    /// The caller's own text of a container.
+    Metadata = 3,
 }
 
 impl Doc {
@@ -86,6 +88,7 @@ impl Doc {
             Doc::Config => "config",
             Doc::State => "state",
             Doc::Manifest => "manifest",
+            Doc::Metadata => "metadata",
         }
     }
 }
@@ -311,6 +314,72 @@ pub enum Row {
         /// When it was made.
         made: Nanos,
     },
+    /// A file of the caller's own.
+    Item(Item),
+    /// A flag of a container.
+    Flag {
+        /// The container.
+        ctr: Serial,
+        /// Its name.
+        name: String,
+        /// Its value, JSON as it is served.
+        value: String,
+        /// When it was set.
+        changed: Nanos,
+    },
+    /// What a container that is gone ended with.
+    Exited {
+        /// Its ID's bytes.
+        id: [u8; 32],
+        /// Its name when it went.
+        name: String,
+        /// The exit code.
+        code: i64,
+        /// When it went.
+        gone: Nanos,
+    },
+}
+
+/// What few containers have; one that has none of it has no such row.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct More {
+    /// Its names but the first, in order.
+    pub names: Vec<String>,
+    /// When a name came or went last, but for the first.
+    pub names_changed: Nanos,
+    /// The caller's own text.
+    pub metadata: Stamp,
+    /// When a flag came or went last.
+    pub flags_changed: Nanos,
+    /// The map of user IDs, lines as they are served; empty when it has none.
+    pub uidmap: String,
+    /// The map of group IDs.
+    pub gidmap: String,
+    /// When a map changed last.
+    pub maps_changed: Nanos,
+    /// Whether it goes with the boot, and its overlay syncs nothing.
+    pub volatile: bool,
+    /// Whether it holds its pod's namespaces and carries its pod's ID.
+    pub infra: bool,
+}
+
+/// A file of the caller's own, in the `data/` of a container or an image. Its bytes lie beside the store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Item {
+    /// What kind of object has it.
+    pub kind: Kind,
+    /// The object.
+    pub owner: Serial,
+    /// Its name there: whatever a file's can be, in UTF-8.
+    pub key: String,
+    /// The number of the file with its bytes; 0 when it has none.
+    pub file: u64,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Their SHA-256.
+    pub digest: [u8; 32],
+    /// When they changed last, or are said to have.
+    pub changed: Nanos,
 }
 
 impl ImageHead {
@@ -359,11 +428,14 @@ pub enum List {
     Layer = 5,
     /// The first parts of image names.
     ImageName = 6,
+    /// Containers that are gone, with what they ended with.
+    Exited = 7,
 }
 
 impl List {
     /// All of them, in the order of their numbers.
-    pub const ALL: [List; 7] = [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName];
+    pub const ALL: [List; 8] =
+        [List::Ctr, List::Pod, List::Name, List::Id, List::Image, List::Layer, List::ImageName, List::Exited];
     /// How many there are.
     pub const COUNT: usize = List::ALL.len();
 }
@@ -403,6 +475,16 @@ pub enum Change {
     TagDir(Serial),
     /// A layer's place in an image is gone.
     Place(Serial),
+    /// What is in an object's `data/`.
+    Items(Kind, Serial),
+    /// A file of the caller's own changed or is gone.
+    Item(Serial),
+    /// What few containers have: further names, metadata, the list of flags, ID maps.
+    More(Serial),
+    /// A flag changed or is gone.
+    Flag(Serial),
+    /// An exit code is gone.
+    Exited(Serial),
     /// The record of an object was put right: anything of it may be another.
     Mended(Kind, Serial),
 }

@@ -15,7 +15,7 @@ use crate::model::status::Status;
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// The steps: each brings a store from the schema that is its place, counted from 1, to the next.
-const STEPS: [fn(&Update<'_>) -> Result<()>; 1] = [images_and_layers];
+const STEPS: [fn(&Update<'_>) -> Result<()>; 2] = [images_and_layers, what_few_have];
 
 impl Update<'_> {
     /// Brings a store of schema `found` up to date.
@@ -76,6 +76,12 @@ fn images_and_layers(update: &Update<'_>) -> Result<()> {
         update.put_row(serial, &Row::Ctr(head_of(old, &config, &state)))?;
     }
     Ok(())
+}
+
+/// Schema 3: items, flags, further names and the rest of what few containers have; exit codes.
+fn what_few_have(update: &Update<'_>) -> Result<()> {
+    update.create_more_tables()?;
+    update.touch_list(List::Exited, update.made()?)
 }
 
 fn head_of(old: CtrHead1, config: &Map<String, Value>, state: &Map<String, Value>) -> CtrHead {

@@ -10,7 +10,9 @@ mod check;
 mod commit;
 mod content;
 mod error;
+mod items;
 mod migrate;
+mod more;
 mod query;
 mod reserve;
 mod tables;
@@ -38,6 +40,8 @@ use crate::model::record::{List, Nanos};
 pub use self::check::{Fix, Mend, findings};
 pub use self::content::Contents;
 pub use self::error::{OpenError, StoreError};
+pub use self::items::Items;
+pub use self::more::{ExitCode, Extras};
 pub use self::query::{Query, Rows, Snapshot, Update};
 pub use self::tables::SCHEMA;
 pub use self::update::{Done, Taken};
@@ -129,7 +133,7 @@ impl Update<'_> {
         }
         self.table(tables::REQUESTS)?;
         self.create_content_tables()?;
-        Ok(())
+        self.create_more_tables()
     }
 }
 

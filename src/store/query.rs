@@ -3,7 +3,9 @@
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction};
 
 use super::error::StoreError;
-use super::tables::{DOCS, IDS, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta};
+use super::tables::{
+    DOCS, IDS, INFRA, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta,
+};
 use super::update::Done;
 use crate::model::id::{Id, IdPrefix, MIN_PREFIX};
 use crate::model::record::{CtrHead, Doc, Kind, List, Nanos, PodHead, Row, Serial};
@@ -26,10 +28,19 @@ pub trait Query {
         definition: TableDefinition<'static, K, V>,
     ) -> std::result::Result<Self::Table<'_, K, V>, TableError>;
 
-    /// The object with this ID.
+    /// The object with this ID; of a pod and its infra container, the pod.
     fn object(&self, id: &Id) -> Result<Option<(Kind, Serial)>> {
         let found = self.table(IDS)?.get(id.as_bytes())?.map(|row| row.value());
         Ok(found.and_then(|(kind, serial)| Some((Kind::from_number(kind)?, serial))))
+    }
+
+    /// The container or pod with this ID. Only an infra container shares its ID, with its pod.
+    fn object_of(&self, kind: Kind, id: &Id) -> Result<Option<Serial>> {
+        match self.object(id)? {
+            Some((found, serial)) if found == kind => Ok(Some(serial)),
+            _ if kind == Kind::Ctr => Ok(self.table(INFRA)?.get(id.as_bytes())?.map(|row| row.value())),
+            _ => Ok(None),
+        }
     }
 
     /// The first two objects of a kind whose IDs begin so.
@@ -43,7 +54,13 @@ pub trait Query {
                 found.push((Id::from_bytes(*id.value()), serial));
             }
             if found.len() == 2 {
-                break;
+                return Ok(found);
+            }
+        }
+        if kind == Kind::Ctr {
+            for entry in self.table(INFRA)?.range::<&[u8; 32]>(low..=high)?.take(2 - found.len()) {
+                let (id, serial) = entry?;
+                found.push((Id::from_bytes(*id.value()), serial.value()));
             }
         }
         Ok(found)
@@ -188,6 +205,11 @@ pub trait Query {
     /// The boot under which the store was opened last.
     fn boot_id(&self) -> Result<String> {
         self.meta_text(meta::BOOT_ID)
+    }
+
+    /// The connection that a server last served.
+    fn connection(&self) -> Result<u64> {
+        self.meta_number(meta::CONNECTION)
     }
 
     /// The schema that the store has.

@@ -20,6 +20,12 @@
 //! children  layer, layer        -> ()           the layers upon a layer
 //! users     image, container    -> ()           the containers of an image
 //! mounted   container           -> ()           those that were asked to be mounted, in this boot
+//! items     object, key         -> serial       a caller's own files; their bytes lie beside the store
+//! data      object              -> nanoseconds  when one of these came or went last; absent where none did
+//! more      container           -> More (postcard)  further names, metadata, ID maps; absent where there are none
+//! flags     container, name     -> serial       of the flag
+//! infra     ID                  -> serial       of the container that carries its pod's ID; in objects, not in ids
+//! exited    ID                  -> serial       what a container that is gone ended with
 //! lists     List                -> nanoseconds  when a listing of the whole store changed last
 //! requests  connection, unique  -> Done (postcard)  answers that may not have arrived, changes not yet told
 //! ```
@@ -27,7 +33,7 @@
 use redb::TableDefinition;
 
 /// The schema that this program writes; newer ones are refused.
-pub const SCHEMA: u64 = 2;
+pub const SCHEMA: u64 = 3;
 
 pub(super) type Key = [u8; 32];
 
@@ -51,6 +57,12 @@ pub(super) const CHILDREN: TableDefinition<(u64, u64), ()> = TableDefinition::ne
 pub(super) const USERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("users");
 pub(super) const MOUNTED: TableDefinition<u64, ()> = TableDefinition::new("mounted");
 pub(super) const LISTS: TableDefinition<u8, u64> = TableDefinition::new("lists");
+pub(super) const ITEMS: TableDefinition<(u64, &str), u64> = TableDefinition::new("items");
+pub(super) const DATA: TableDefinition<u64, u64> = TableDefinition::new("data");
+pub(super) const MORE: TableDefinition<u64, &[u8]> = TableDefinition::new("more");
+pub(super) const FLAGS: TableDefinition<(u64, &str), u64> = TableDefinition::new("flags");
+pub(super) const INFRA: TableDefinition<&Key, u64> = TableDefinition::new("infra");
+pub(super) const EXITED: TableDefinition<&Key, u64> = TableDefinition::new("exited");
 pub(super) const REQUESTS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("requests");
 
 /// Keys of `meta`; numbers are little-endian u64.

@@ -5,8 +5,11 @@ use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::more::Extras;
 use super::query::{Query, Update};
-use super::tables::{DOCS, IDS, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta};
+use super::tables::{
+    DOCS, IDS, INFRA, LISTS, MEMBERS, META, NAMES, NEEDED, NEEDS, OBJECTS, REQUESTS, ROWS, RUNTIME, meta,
+};
 use crate::model::id::Id;
 use crate::model::record::{Answer, Change, Doc, Kind, List, Nanos, Row, Serial};
 
@@ -133,15 +136,26 @@ impl Update<'_> {
             taken.edges.push((edge, other));
         }
         taken.members = self.take_memberships(kind, serial)?;
-        for doc in [Doc::Config, Doc::State] {
+        taken.flags = self.take_more(serial)?;
+        for doc in [Doc::Config, Doc::State, Doc::Metadata] {
             self.table(DOCS)?.remove((serial, doc as u8))?;
         }
         let id = self.table(OBJECTS)?.remove((kind as u8, serial))?.map(|row| *row.value());
         if let Some(id) = id {
-            self.table(IDS)?.remove(&id)?;
+            self.free_id(kind, serial, &Id::from_bytes(id))?;
         }
         self.delete_row(serial)?;
         Ok(taken)
+    }
+
+    /// Frees the ID of an object that goes; an infra container leaves it to its pod.
+    fn free_id(&self, kind: Kind, serial: Serial, id: &Id) -> Result<()> {
+        if kind == Kind::Ctr && self.infra(id)? == Some(serial) {
+            self.table(INFRA)?.remove(id.as_bytes())?;
+        } else {
+            self.table(IDS)?.remove(id.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn unlink(&self, from: Serial, to: Serial, edge: Serial) -> Result<()> {
@@ -150,21 +164,24 @@ impl Update<'_> {
         self.delete_row(edge)
     }
 
-    /// The head says which name and binding are the object's, even if the binding's row is gone. Where it
-    /// cannot, or says wrong, all are searched.
+    /// The head says which name and binding are the object's, even if the binding's row is gone, and the
+    /// row of what few have says the further ones. Where they cannot, or say wrong, all are searched.
     fn take_names(&self, serial: Serial) -> Result<Vec<Serial>> {
-        let told = match self.row(serial) {
-            Ok(Some(Row::Ctr(head))) => Some((head.name, head.binding)),
-            Ok(Some(Row::Pod(head))) => Some((head.name, head.binding)),
+        let told = match (self.row(serial), self.more(serial)) {
+            (Ok(Some(Row::Ctr(head))), Ok(more)) => Some((head.name, head.binding, more.names)),
+            (Ok(Some(Row::Pod(head))), _) => Some((head.name, head.binding, vec![])),
             _ => None,
         };
         let belongs = |binding| matches!(self.row(binding), Ok(Some(Row::Binding { object, .. })) if object == serial);
-        let mut found = Vec::new();
-        if let Some((name, own)) = told {
-            let binding = self.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
-            found.extend(binding.filter(|b| *b == own || belongs(*b)).map(|b| (name, b)));
+        let (mut found, mut due) = (Vec::new(), 1);
+        if let Some((name, own, further)) = told {
+            due += further.len();
+            for name in further.into_iter().chain([name]) {
+                let binding = self.table(NAMES)?.get(name.as_str())?.map(|row| row.value());
+                found.extend(binding.filter(|b| *b == own || belongs(*b)).map(|b| (name, b)));
+            }
         }
-        if found.is_empty() {
+        if found.len() < due {
             found = self.names()?.into_iter().filter(|(_, binding)| belongs(*binding)).collect();
         }
         found.iter().try_for_each(|(name, _)| self.unbind(name))?;
@@ -262,4 +279,6 @@ pub struct Taken {
     pub edges: Vec<(Serial, Serial)>,
     /// Memberships, with the pod.
     pub members: Vec<(Serial, Serial)>,
+    /// Flags.
+    pub flags: Vec<Serial>,
 }

@@ -18,6 +18,16 @@ pub fn is_append(flags: i32) -> bool {
     flags & libc::O_APPEND != 0
 }
 
+/// Whether flags of open(2) have O_EXCL.
+pub fn is_exclusive(flags: i32) -> bool {
+    flags & libc::O_EXCL != 0
+}
+
+/// Whether flags of open(2) have O_TRUNC.
+pub fn is_truncating(flags: i32) -> bool {
+    flags & libc::O_TRUNC != 0
+}
+
 /// A copy of `fd` that a child process inherits; drop it once the child runs.
 pub fn inheritable(fd: impl AsFd) -> io::Result<OwnedFd> {
     // dup(2) is the one way to a descriptor that is born without FD_CLOEXEC.

@@ -2,11 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::sync::OnceLock;
 
-/// The ID of this boot, a UUID in lower case; another one after every reboot.
+/// The ID of this boot, a UUID in lower case; another one after every reboot. The kernel is asked once.
 pub fn boot_id() -> io::Result<String> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(known.clone());
+    }
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(text.trim_end().to_owned())
+    Ok(BOOT_ID.get_or_init(|| text.trim_end().to_owned()).clone())
 }
 
 /// Bytes that nobody can guess.

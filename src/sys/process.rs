@@ -34,6 +34,70 @@ impl AsFd for PidFd {
     }
 }
 
+/// What memory a thread has, which `statm` tells without a lock that sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Memory {
+    /// None any more: it has given it up, before it closes its files (do_exit).
+    Gone,
+    /// One without a program: in execve(2), before the new one is loaded. It closes files by then, and
+    /// holds exec_update_lock, for which readers of most that /proc has of it wait.
+    Empty,
+    /// A program, or it cannot be told.
+    Program,
+}
+
+fn memory(thread: u32) -> Memory {
+    let sizes = fs::read_to_string(format!("/proc/{thread}/statm")).unwrap_or_default();
+    let mut pages = sizes.split_whitespace();
+    match (pages.next(), pages.nth(2)) {
+        (Some("0"), _) => Memory::Gone,
+        (_, Some("0")) => Memory::Empty,
+        _ => Memory::Program,
+    }
+}
+
+/// Whether a thread is on its way out because a signal ends its process, as far as this process may
+/// know. It is not waited for, even where it waits for us.
+pub fn is_killed(thread: u32) -> bool {
+    if memory(thread) != Memory::Gone {
+        return false;
+    }
+    let stat = fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
+    says_killed(&String::from_utf8_lossy(&stat))
+}
+
+/// Whether the last field, the status that wait(2) will have, names a signal. The flags of the thread
+/// do not say it: a signal ends the other threads of a process that calls exit_group(2), too.
+fn says_killed(stat: &str) -> bool {
+    let status = stat.split_whitespace().last().and_then(|field| field.parse::<u32>().ok());
+    status.is_some_and(|status| status & 0x7f != 0)
+}
+
+/// Whether two threads are of one process; one that is gone is taken to be of any.
+pub fn is_one(thread: u32, other: u32) -> bool {
+    let exists = |path: String| Path::new(&path).exists();
+    !exists(format!("/proc/{other}")) || exists(format!("/proc/{other}/task/{thread}"))
+}
+
+/// Whether the process of a thread has a descriptor of a file with this inode number, or it cannot be
+/// told. The file's filesystem is not waited for.
+pub fn has_open(thread: u32, inode: u64) -> bool {
+    if memory(thread) == Memory::Empty {
+        return true;
+    }
+    let Ok(entries) = fs::read_dir(format!("/proc/{thread}/fd")) else { return false };
+    entries.flatten().any(|entry| {
+        // Sockets, pipes and the like have no path, and locks of their own that `fdinfo` takes.
+        let is_file = fs::read_link(entry.path()).is_ok_and(|target| target.is_absolute());
+        let info = Path::new(&format!("/proc/{thread}/fdinfo")).join(entry.file_name());
+        is_file && fs::read_to_string(info).is_ok_and(|text| inode_in(&text) == Some(inode))
+    })
+}
+
+fn inode_in(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
+}
+
 /// The beginning of `/proc/PID/stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -149,6 +213,35 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) Z (b", 'S', 4711));
         assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn descriptors_of_a_process_are_found() {
+        use std::os::unix::fs::MetadataExt;
+        let (file, me) = (File::open("/proc/self/exe").unwrap(), std::process::id());
+        assert!(has_open(me, file.metadata().unwrap().ino()));
+        assert!(!has_open(me, u64::MAX));
+        let thread = nix::unistd::gettid().as_raw() as u32;
+        assert!(is_one(me, me) && is_one(thread, me) && is_one(me, thread));
+        assert!(!is_one(me, std::os::unix::process::parent_id()));
+        assert!(is_one(me, u32::MAX), "gone");
+    }
+
+    #[test]
+    fn one_that_has_ended_has_no_memory() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let child_ends = || Stat::read(child.id()).is_ok_and(|stat| stat.state == 'Z');
+        while !child_ends() {
+            std::thread::yield_now();
+        }
+        assert_eq!((memory(child.id()), memory(std::process::id())), (Memory::Gone, Memory::Program));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_signal_is_told_from_a_status() {
+        assert!(says_killed("7 (a) b) R 1 0 9\n") && says_killed("7 (a) R 139"));
+        assert!(!says_killed("7 (a) R 0\n") && !says_killed("7 (a) R 768") && !says_killed(""));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! One table has every verb: its keys, how its document is read, and an example. Orders that one write
 //! completes are carried out together, or not at all; a task, which may last, stands alone.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::handle::State;
@@ -50,6 +52,28 @@ static VERBS: &[Verb] = &[
         lasts: false,
     },
     Verb {
+        name: "metadata",
+        keys: &["ctr", "text"],
+        read: metadata,
+        example: "{\"verb\": \"metadata\", \"ctr\": \"web\", \"text\": \"\"}\n",
+        lasts: false,
+    },
+    Verb {
+        name: "flags",
+        keys: &["ctr", "set"],
+        read: flags,
+        example: "{\"verb\": \"flags\", \"ctr\": \"web\", \"set\": {\"Frozen\": true, \"Note\": null}}\n",
+        lasts: false,
+    },
+    Verb {
+        name: "wipe",
+        keys: &["images"],
+        read: wipe,
+        example: "{\"verb\": \"wipe\", \"images\": false}\n",
+        lasts: false,
+    },
+    Verb { name: "gc", keys: &["dry-run"], read: gc, example: "{\"verb\": \"gc\", \"dry-run\": true}\n", lasts: true },
+    Verb {
         name: "repair",
         keys: &["force"],
         read: repair,
@@ -96,7 +120,7 @@ fn remove(document: &Document) -> Read {
             let names = names.collect::<Option<Vec<_>>>();
             Order::Ctrs(names.ok_or_else(|| bad("ctr", "a name or an array of names"))?)
         }
-        (None, Some(Value::String(pod))) => Order::Pod { pod: pod.clone(), recursive: flag(document, "recursive")? },
+        (None, Some(Value::String(pod))) => Order::Pod { pod: pod.clone(), recursive: switch(document, "recursive")? },
         (Some(_), None) if !document.contains_key("recursive") => {
             return Err(bad("ctr", "a name or an array of names"));
         }
@@ -105,15 +129,44 @@ fn remove(document: &Document) -> Read {
     Ok(Wish::Order(order))
 }
 
+fn metadata(document: &Document) -> Read {
+    match (document.get("ctr"), document.get("text")) {
+        (Some(Value::String(ctr)), Some(Value::String(text))) => {
+            Ok(Wish::Order(Order::Metadata { ctr: ctr.clone(), text: text.clone() }))
+        }
+        (Some(Value::String(_)), _) => Err(bad("text", "a string, which may be empty")),
+        _ => Err(bad("ctr", "a name")),
+    }
+}
+
+fn flags(document: &Document) -> Read {
+    match (document.get("ctr"), document.get("set")) {
+        (Some(Value::String(ctr)), Some(Value::Object(set))) => {
+            let set = set.iter().map(|(name, value)| (name.clone(), Some(value.clone()).filter(|v| !v.is_null())));
+            Ok(Wish::Order(Order::Flags { ctr: ctr.clone(), set: set.collect() }))
+        }
+        (Some(Value::String(_)), _) => Err(bad("set", "an object: each flag with its value, null to clear it")),
+        _ => Err(bad("ctr", "a name")),
+    }
+}
+
+fn wipe(document: &Document) -> Read {
+    Ok(Wish::Order(Order::Wipe { images: switch(document, "images")? }))
+}
+
+fn gc(document: &Document) -> Read {
+    Ok(Wish::Task(Task::Gc { dry_run: switch(document, "dry-run")? }))
+}
+
 fn repair(document: &Document) -> Read {
-    Ok(Wish::Task(Task::Repair { force: flag(document, "force")? }))
+    Ok(Wish::Task(Task::Repair { force: switch(document, "force")? }))
 }
 
 /// A key that is true or false, false where it is absent.
-fn flag(document: &Document, key: &str) -> std::result::Result<bool, Refusal> {
+fn switch(document: &Document, key: &str) -> std::result::Result<bool, Refusal> {
     match document.get(key) {
         None => Ok(false),
-        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(Value::Bool(value)) => Ok(*value),
         Some(_) => Err(bad(key, "true or false")),
     }
 }
@@ -152,7 +205,10 @@ impl Tree {
     }
 }
 
-fn ids_line(ids: Vec<[u8; 32]>) -> String {
+fn ids_line(mut ids: Vec<[u8; 32]>) -> String {
+    // A pod and its infra container have one.
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
     let ids: Vec<String> = ids.into_iter().map(|id| Id::from_bytes(id).to_string()).collect();
     ids.join(" ") + "\n"
 }

@@ -19,6 +19,8 @@ use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
 pub(super) const COUNTER_BITS: u32 = 48;
+/// The bit of a handle's number that says that it is an item's.
+pub(super) const ITEM_HANDLE: u64 = 1 << (COUNTER_BITS - 1);
 
 /// One open file.
 #[derive(Default)]
@@ -42,10 +44,20 @@ pub(super) struct State {
     pub(super) inherited: bool,
     /// Whether anything was written to it.
     pub(super) written: bool,
+    /// Where the last write ended, if it was as long as the kernel passes on at once; else 0.
+    pub(super) cut_at: u64,
     /// Why it takes no more.
     pub(super) given_up_for: Option<Error>,
     /// Who closed one of its descriptors last in the middle of a document, for RELEASE does not say.
     pub(super) closer: Option<Process>,
+}
+
+impl State {
+    /// Whether a close has nothing to judge.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let pending = self.saved.pending.len();
+        pending == 0 || self.saved.closed_at == pending
+    }
 }
 
 /// All open handles.
@@ -69,8 +81,18 @@ impl Handles {
     }
 
     fn number(&self) -> u64 {
-        let count = self.next.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
+        let count = self.next.fetch_add(1, Ordering::Relaxed) % ITEM_HANDLE;
         (self.generation << COUNTER_BITS) | count
+    }
+
+    /// A number for an open item.
+    pub(super) fn item_number(&self) -> u64 {
+        self.number() | ITEM_HANDLE
+    }
+
+    /// Whether a server before this one gave a handle its number.
+    pub(super) fn is_older(&self, fh: u64) -> bool {
+        fh >> COUNTER_BITS != self.generation
     }
 
     /// Opens a file.

@@ -59,8 +59,16 @@ pub fn touched(change: Change) -> Vec<Ino> {
         | Change::Dependents(serial)
         | Change::Names(serial)
         | Change::Users(_, serial)
+        | Change::Items(_, serial)
+        | Change::More(serial)
         | Change::Children(serial) => entries(serial),
-        Change::Binding(serial) | Change::Member(serial) | Change::Tag(serial) | Change::TagDir(serial) => {
+        Change::Binding(serial)
+        | Change::Member(serial)
+        | Change::Tag(serial)
+        | Change::TagDir(serial)
+        | Change::Item(serial)
+        | Change::Flag(serial)
+        | Change::Exited(serial) => {
             vec![ino(serial, slot::SELF)]
         }
         Change::Place(serial) => vec![ino(serial, slot::SELF), ino(serial, slot::LAYER_IMAGE)],

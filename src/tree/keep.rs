@@ -148,13 +148,19 @@ impl Keep {
         if self.reads.read_exact_at(&mut slot, place(fh)).is_err() {
             return Noted::Lost;
         }
-        let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 32 bytes"));
-        let version = Some(number(24)).filter(|version| *version != NO_VERSION);
-        match number(0) {
-            NO_HANDLE => Noted::Nothing,
-            own if own == fh => Noted::Read(ReadNote { length: number(8), digest: number(16), version }),
+        match note_in(&slot) {
+            (NO_HANDLE, _) => Noted::Nothing,
+            (own, note) if own == fh => Noted::Read(note),
             _ => Noted::Lost,
         }
+    }
+
+    /// All that is noted, with the handles.
+    pub(super) fn notes(&self) -> io::Result<Vec<(u64, ReadNote)>> {
+        let mut slots = vec![0; (SLOTS * SLOT_BYTES) as usize];
+        self.reads.read_exact_at(&mut slots, 0)?;
+        let notes = slots.chunks_exact(SLOT_BYTES as usize).map(note_in);
+        Ok(notes.filter(|(fh, _)| *fh != NO_HANDLE).collect())
     }
 
     /// Forgets what a handle's reads were given.
@@ -164,6 +170,13 @@ impl Keep {
             Noted::Nothing | Noted::Lost => Ok(()),
         }
     }
+}
+
+/// The handle and the note in a slot.
+fn note_in(slot: &[u8]) -> (u64, ReadNote) {
+    let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 32 bytes"));
+    let version = Some(number(24)).filter(|version| *version != NO_VERSION);
+    (number(0), ReadNote { length: number(8), digest: number(16), version })
 }
 
 /// Where a handle's slot lies. Each server counts its handles from 1, so the generation moves the
@@ -213,6 +226,7 @@ mod tests {
         keep.note_read(5, note).unwrap();
         assert_eq!(keep.read_note(5), Noted::Read(note));
         assert_eq!(keep.read_note(6), Noted::Nothing);
+        assert_eq!(keep.notes().unwrap(), [(5, note)]);
         assert_eq!(keep.read_note(5 + SLOTS), Noted::Lost);
         assert_eq!(keep.read_note((1 << COUNTER_BITS) + 5), Noted::Nothing, "another server's handle");
         keep.forget_read(5 + SLOTS).unwrap();

@@ -3,6 +3,7 @@
 //! An entry's cookie follows from its inode number, and entries come in that order, so a listing that
 //! a later server makes again goes on where the first stopped.
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
@@ -94,9 +95,13 @@ impl Tree {
     /// each change of it.
     pub(super) fn listing(&self, view: &View, number: Ino) -> Result<Arc<Listing>> {
         let node = self.node(view, number)?;
-        let Node::Entry(Entry { source: Source::List(list), shape: Shape::Dir(_), .. }, None) = &node else {
+        let Node::Entry(Entry { source: Source::List(list), shape: Shape::Dir(dir), .. }, None) = &node else {
             return self.make_listing(view, number, &node).map(Arc::new);
         };
+        if *dir == Dir::Exited {
+            // It changes with the time.
+            return self.make_listing(view, number, &node).map(Arc::new);
+        }
         let changed = view.list_changed(*list)?;
         let slot = &self.made_lists[*list as usize];
         if let Some((made, listing)) = &*slot.lock()
@@ -118,6 +123,11 @@ impl Tree {
         match (object, node) {
             (Some(object), _) => list_object(&mut listing, view, dir, object)?,
             (None, Node::TagDir { path, .. }) => list_tags(&mut listing, view, path)?,
+            (None, _) if dir == Dir::Exited => {
+                for exited in self.engine.all_exited(view)? {
+                    listing.add(ino(exited.serial, slot::SELF), FileKind::File, exited.id);
+                }
+            }
             (None, _) => list_store(&mut listing, view, dir)?,
         }
         for entry in entries_in(dir).filter(|entry| object.is_none_or(|object| Tree::is_present(entry, object))) {
@@ -131,17 +141,20 @@ impl Tree {
 }
 
 fn list_store(listing: &mut Listing, view: &View, dir: Dir) -> Result<()> {
-    let mut objects = |kind, place, file| -> Result<()> {
+    let mut objects = |kind, place, file, but: &HashSet<Serial>| -> Result<()> {
         let objects = view.objects(kind)?;
         listing.reserve(objects.len(), ID_DIGITS);
-        objects.into_iter().for_each(|(serial, id)| listing.add(ino(serial, place), file, id));
+        let listed = objects.into_iter().filter(|(serial, _)| !but.contains(serial));
+        listed.for_each(|(serial, id)| listing.add(ino(serial, place), file, id));
         Ok(())
     };
     match dir {
-        Dir::Objects(kind) => objects(kind, slot::SELF, FileKind::Dir)?,
+        Dir::Objects(kind) => objects(kind, slot::SELF, FileKind::Dir, &HashSet::new())?,
         Dir::Ids => {
-            objects(Kind::Ctr, slot::ID, FileKind::Link)?;
-            objects(Kind::Pod, slot::ID, FileKind::Link)?;
+            // Each ID once: an infra container's is its pod's.
+            let infra = view.all_infra()?.into_iter().map(|(_, ctr)| ctr).collect();
+            objects(Kind::Ctr, slot::ID, FileKind::Link, &infra)?;
+            objects(Kind::Pod, slot::ID, FileKind::Link, &HashSet::new())?;
         }
         Dir::Names => {
             view.names()?.into_iter().for_each(|(name, binding)| {
@@ -163,6 +176,11 @@ fn list_tags(listing: &mut Listing, view: &View, path: &str) -> Result<()> {
 
 fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) -> Result<()> {
     match (dir, object.kind) {
+        (Dir::Flags, _) => {
+            for (name, flag) in view.flags(object.serial)? {
+                listing.add(ino(flag, slot::SELF), FileKind::File, name);
+            }
+        }
         (Dir::Layers, _) => {
             for (position, (place, _)) in view.layers_of(object.serial)?.into_iter().enumerate() {
                 listing.add(ino(place, slot::SELF), FileKind::Link, position);
@@ -186,6 +204,11 @@ fn list_object(listing: &mut Listing, view: &View, dir: Dir, object: &Object) ->
         (Dir::Children, _) => {
             for child in view.children(object.serial)? {
                 list_id(listing, view, Kind::Layer, child, ino(child, slot::CHILD))?;
+            }
+        }
+        (Dir::Data, _) => {
+            for (key, item) in view.items(object.serial)? {
+                listing.add(ino(item, slot::SELF), FileKind::File, key);
             }
         }
         _ => list_edges(listing, view, dir, object)?,

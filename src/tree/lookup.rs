@@ -3,20 +3,24 @@
 use serde_json::{Map, Value};
 
 use super::ino::{Ino, ROOT, ino, slot};
+use super::items::{data_of, is_item};
 use super::node::{Attr, FileKind, Head, Node, Object};
 use super::plan::{Dir, Entry, Shape, entries_in};
-use super::{Opened, Place, Result, Tree};
-use crate::engine::{Error, View};
+use super::{Caller, Opened, Outcome, Place, Result, Tree};
+use crate::engine::{Error, ItemPlace, Origin, View};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::record::{Kind, Nanos, Serial};
 
-/// How long the kernel may take a name for the inode it got.
+/// What an entry of `exited/` is called where it is refused.
+const EXIT_CODE: &str = "the exit code of a container that is gone";
+
+/// How long the kernel may keep an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
     /// For ever: inode numbers that lose their meaning answer ESTALE.
     Forever,
-    /// For this one walk: what answers to a name or prefix changes with other names.
+    /// For this once: what answers to a name or prefix changes with other names.
     Once,
 }
 
@@ -53,6 +57,16 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
 }
 
+impl SetAttr {
+    /// The time of change that is asked for, if any; `None` within for the present one.
+    pub(super) fn changed(&self) -> Option<Option<Nanos>> {
+        self.mtime.map(|time| match time {
+            SetTime::Now => None,
+            SetTime::At(nanos) => Some(nanos),
+        })
+    }
+}
+
 /// The document of an object that only has a name or an ID.
 pub(super) fn naming(name: &str) -> Map<String, Value> {
     let key = if Id::parse(name).is_some() { "id" } else { "name" };
@@ -83,7 +97,12 @@ impl Tree {
         let found = match (dir, object) {
             (Dir::Objects(kind), _) => listed_or_hidden(&view, kind, name)?,
             (Dir::Names, _) => view.name(name)?.map(|(binding, ..)| (ino(binding, slot::SELF), Lifetime::Forever)),
-            (Dir::Ids, _) => object_by_id(&view, name)?.map(|(_, serial)| (ino(serial, slot::ID), Lifetime::Forever)),
+            (Dir::Ids, _) => by_id(&view, name)?.map(|serial| (ino(serial, slot::ID), Lifetime::Forever)),
+            // One that is forgotten must not be found, though nobody tells the kernel.
+            (Dir::Exited, _) => match Id::parse(name) {
+                Some(id) => self.engine.exited(&view, &id)?.map(|e| (ino(e.serial, slot::SELF), Lifetime::Once)),
+                None => None,
+            },
             (Dir::Members, Some(pod)) => member(&view, pod.serial, name)?,
             (Dir::Dependencies, Some(ctr)) => edge(&view, name, |other| (other, ctr.serial), slot::SELF)?,
             (Dir::DependsOn, Some(ctr)) => edge(&view, name, |other| (ctr.serial, other), slot::DEPENDS_ON)?,
@@ -93,7 +112,12 @@ impl Tree {
                 _ => None,
             },
             (Dir::Layers, Some(image)) => place(&view, image.serial, name)?,
+            (Dir::Flags, Some(ctr)) => flag(&view, ctr.serial, name)?,
             (Dir::Users, Some(object)) => user(&view, object, name)?,
+            (Dir::Data, Some(owner)) => {
+                let place = ItemPlace { kind: owner.kind, owner: owner.serial };
+                view.item(place, name)?.map(|item| (ino(item, slot::SELF), Lifetime::Forever))
+            }
             (Dir::Children, Some(layer)) => child(&view, layer.serial, name)?,
             _ => None,
         };
@@ -102,18 +126,31 @@ impl Tree {
         Ok(Some(Entered { attr, lifetime }))
     }
 
-    /// An inode's attributes.
+    /// An inode's attributes, and how long they hold. A handle has the size of what it reads: that is
+    /// where lseek(2) finds the end.
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it means nothing any more.
-    pub fn getattr(&self, number: Ino) -> Result<Attr> {
+    pub fn getattr(&self, number: Ino, fh: Option<u64>) -> Result<(Attr, Lifetime)> {
         if let Some(attr) = self.pinned.attr(number) {
-            return Ok(attr);
+            return Ok((attr, Lifetime::Forever));
         }
-        let asked = self.engine.view().and_then(|view| self.attr(&view, number, &self.node(&view, number)?));
-        match asked {
-            Err(error @ Error::Store(_)) => self.pinned.attr_above(number).ok_or(error),
-            asked => asked,
+        let asked = self.engine.view().and_then(|view| match self.node(&view, number) {
+            // An item may be open and taken away.
+            Ok(Node::Item(_)) | Err(Error::Refused(Refusal::Gone)) => self.item_getattr(number, fh),
+            node => Ok((self.attr(&view, number, &node?)?, Lifetime::Forever)),
+        });
+        match (asked, fh) {
+            (Ok((attr, _)), Some(fh)) if !attr.exact => {
+                let size = self.read_size(Opened { ino: number, fh })?;
+                Ok((Attr { size, ..attr }, Lifetime::Once))
+            }
+            (Ok((attr, lifetime)), None) if attr.exact => Ok((attr, lifetime)),
+            (Ok((attr, _)), _) => Ok((attr, Lifetime::Once)),
+            (Err(error @ Error::Store(_)), _) => {
+                self.pinned.attr_above(number).map(|attr| (attr, Lifetime::Forever)).ok_or(error)
+            }
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -133,10 +170,24 @@ impl Tree {
     /// # Errors
     /// [`Refusal::NotYours`] for what would change; [`Refusal::ReadOnly`] for a truncation of what
     /// only shows.
-    pub fn setattr(&self, number: Ino, set: SetAttr) -> Result<Attr> {
+    pub fn setattr(
+        &self,
+        origin: Origin,
+        caller: Caller,
+        number: Ino,
+        fh: Option<u64>,
+        set: SetAttr,
+    ) -> Result<Outcome<Attr>> {
         let view = self.engine.view()?;
-        let node = self.node(&view, number)?;
+        let node = self.node(&view, number);
+        if matches!(node, Ok(Node::Item(_))) || fh.is_some_and(is_item) {
+            return self.set_item(origin, caller, number, fh, set);
+        }
+        let node = node?;
         let attr = self.attr(&view, number, &node)?;
+        if let (Some(place), None) = (data_of(&node), set.size) {
+            return self.set_data(origin, place, attr, set);
+        }
         let other_time = |time| matches!(time, Some(SetTime::At(nanos)) if nanos != attr.changed);
         if set.mode.is_some_and(|mode| mode & 0o7777 != u32::from(attr.mode)) || set.owner {
             return Err(Refusal::NotYours { what: "modes and owners are given by the mount" }.into());
@@ -148,7 +199,8 @@ impl Tree {
             (Node::Entry(entry, _), Some(_)) if attr.kind == FileKind::File && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
-            _ => Ok(attr),
+            (Node::Exited { .. }, Some(_)) => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
+            _ => Ok(Outcome { value: attr, changes: vec![] }),
         }
     }
 
@@ -156,12 +208,14 @@ impl Tree {
     ///
     /// # Errors
     /// [`Refusal::ReadOnly`] when it is to be written and only shows.
-    pub fn open(&self, number: Ino, write: bool) -> Result<Opened> {
+    pub fn open(&self, caller: Caller, number: Ino, write: bool) -> Result<Opened> {
         let view = self.engine.view()?;
         match self.node(&view, number)? {
+            Node::Item(_) => Ok(self.open_item(caller, number, write)?.0),
             Node::Entry(entry, _) if write && !entry.is_writable() => {
                 Err(Refusal::ReadOnly { entry: entry.name }.into())
             }
+            Node::Exited { .. } if write => Err(Refusal::ReadOnly { entry: EXIT_CODE }.into()),
             _ => Ok(Opened { ino: number, fh: self.handles.open() }),
         }
     }
@@ -236,6 +290,9 @@ impl Tree {
             Ok(Node::Tag { name: path, .. } | Node::TagDir { path, .. }) => format!("image-name/{path}"),
             Ok(Node::Place { layer, .. }) => object(Kind::Layer, layer),
             Ok(Node::LayerImage { image, .. }) => object(Kind::Image, image),
+            Ok(Node::Item(item)) => format!("{}/data/{}", object(item.kind, item.owner), item.key),
+            Ok(Node::Flag { ctr, name, .. }) => format!("{}/flags/{name}", object(Kind::Ctr, ctr)),
+            Ok(Node::Exited { id, .. }) => format!("exited/{id}"),
             Err(_) => "?".to_owned(),
         }
     }
@@ -251,6 +308,22 @@ pub(super) fn meant_by(path: &str, target: &str) -> Vec<String> {
     };
     let meant = [below("image-name/"), below("image/"), beside(path, target), Some(target.to_owned())];
     meant.into_iter().flatten().collect()
+}
+
+/// The container that the target of a symlink in `name/` means: a path to its directory or to another name
+/// of it, from wherever it is, or what is typed elsewhere for a container.
+pub(super) fn named_by(view: &View, target: &str) -> Result<Serial> {
+    let target = target.trim_end_matches('/');
+    let (above, last) = target.rsplit_once('/').unwrap_or(("", target));
+    match above.rsplit('/').next().unwrap_or_default() {
+        "pod" => Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into()),
+        _ => match view.find(Kind::Ctr, last) {
+            Err(Error::Refused(Refusal::NoSuch { .. })) if view.find(Kind::Pod, last).is_ok() => {
+                Err(Refusal::NotYours { what: "a pod has one name; rename it with mv" }.into())
+            }
+            found => Ok(found?.serial),
+        },
+    }
 }
 
 /// A path from the directory that another path is in, unless it leads out of the topmost.
@@ -277,8 +350,10 @@ fn absent<T>(found: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn object_by_id(view: &View, name: &str) -> Result<Option<(Kind, Serial)>> {
-    Id::parse(name).map_or(Ok(None), |id| view.object(&id))
+/// What `id/` has under this ID: of a pod and its infra container, the pod.
+fn by_id(view: &View, name: &str) -> Result<Option<Serial>> {
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    Ok(view.object(&id)?.map(|(_, serial)| serial))
 }
 
 fn listed_or_hidden(view: &View, kind: Kind, name: &str) -> Result<Hit> {
@@ -298,6 +373,12 @@ fn tag_entry(view: &View, dir: &str, name: &str) -> Result<Hit> {
     Ok(found.map(|serial| (ino(serial, slot::SELF), Lifetime::Forever)))
 }
 
+/// A flag that says something: one that an open file has just made is there for that file only.
+fn flag(view: &View, ctr: Serial, name: &str) -> Result<Hit> {
+    let said = view.flags(ctr)?.into_iter().find(|(own, _)| own == name);
+    Ok(said.map(|(_, flag)| (ino(flag, slot::SELF), Lifetime::Forever)))
+}
+
 fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {
     let position = name.parse::<u32>().ok().filter(|position| position.to_string() == name);
     let place = position.map_or(Ok(None), |position| view.place(image, position.into()))?;
@@ -306,7 +387,7 @@ fn place(view: &View, image: Serial, name: &str) -> Result<Hit> {
 
 fn user(view: &View, object: &Object, name: &str) -> Result<Hit> {
     let Some(id) = Id::parse(name) else { return Ok(None) };
-    if let Some((Kind::Ctr, ctr)) = view.object(&id)? {
+    if let Some(ctr) = view.object_of(Kind::Ctr, &id)? {
         let slot = match (&object.head, object.kind) {
             (_, Kind::Image) if view.users(object.serial)?.contains(&ctr) => slot::IMAGE_USER,
             (Some(Head::Layer(head)), _) if head.owner == Some(ctr) => slot::LAYER_USER,
@@ -338,7 +419,8 @@ fn member(view: &View, pod: Serial, name: &str) -> Result<Hit> {
 }
 
 fn edge(view: &View, name: &str, ends: impl Fn(Serial) -> (Serial, Serial), place: u8) -> Result<Hit> {
-    let Some((Kind::Ctr, other)) = object_by_id(view, name)? else { return Ok(None) };
+    let Some(id) = Id::parse(name) else { return Ok(None) };
+    let Some(other) = view.object_of(Kind::Ctr, &id)? else { return Ok(None) };
     let (from, to) = ends(other);
     Ok(view.edge(from, to)?.map(|edge| (ino(edge, place), Lifetime::Forever)))
 }

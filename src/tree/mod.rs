@@ -7,6 +7,7 @@ mod control;
 mod error;
 mod handle;
 mod ino;
+mod items;
 mod keep;
 mod list;
 mod lookup;
@@ -15,11 +16,13 @@ mod pinned;
 mod plan;
 mod read;
 mod refusals;
+mod texts;
 mod write;
 
 use std::path::PathBuf;
 
 use self::handle::Handles;
+use self::items::{OpenItems, data_of};
 use self::keep::Keep;
 use self::list::MadeList;
 use self::node::Node;
@@ -33,6 +36,7 @@ use crate::model::record::{Answer, Kind, List};
 pub use self::error::{Errno, errno, is_absent, is_incomplete, name_text};
 pub use self::handle::Opened;
 pub use self::ino::{Ino, ROOT, touched};
+pub use self::items::{Closers, Creating, Work};
 pub use self::list::{Listed, Listing};
 pub use self::lookup::{Entered, Lifetime, SetAttr, SetTime};
 pub use self::node::{Attr, FileKind};
@@ -55,6 +59,7 @@ pub struct Outcome<T> {
 pub struct Tree {
     engine: Engine,
     handles: Handles,
+    items: OpenItems,
     /// At the place of each list's number.
     made_lists: [MadeList; List::COUNT],
     pinned: Pinned,
@@ -63,6 +68,7 @@ pub struct Tree {
     store_path: PathBuf,
     shared_with_group: bool,
     comm: fn(u32) -> String,
+    closers: Closers,
 }
 
 /// What a tree is made with.
@@ -77,6 +83,8 @@ pub struct Setup {
     pub shared_with_group: bool,
     /// The name of a process.
     pub comm: fn(u32) -> String,
+    /// What is known of those who close items.
+    pub closers: Closers,
 }
 
 impl Tree {
@@ -94,6 +102,7 @@ impl Tree {
         Ok(Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),
+            items: OpenItems::default(),
             made_lists: Default::default(),
             pinned,
             refusals: Refusals::default(),
@@ -101,6 +110,7 @@ impl Tree {
             store_path: setup.store_path,
             shared_with_group: setup.shared_with_group,
             comm: setup.comm,
+            closers: setup.closers,
         })
     }
 
@@ -171,12 +181,28 @@ impl Tree {
         if let Some(path) = tag_path(&node, name) {
             return Ok(Outcome { value: (), changes: self.engine.untag(origin, path)?.changes });
         }
+        if let Some(ctr) = texts::flags_of(&node) {
+            let done = self.engine.clear_flag(origin, ctr, name.to_owned())?;
+            return Ok(Outcome { value: (), changes: done.changes });
+        }
+        if let Some(place) = data_of(&node) {
+            return Ok(Outcome {
+                value: (),
+                changes: self.engine.remove_item(origin, place, name.to_owned())?.changes,
+            });
+        }
         // So that a hasty `rm` costs little.
-        if let (plan::Dir::Objects(Kind::Ctr), _) = Tree::dir_of(&node)?
-            && let Ok(found) = view.find(Kind::Ctr, name)
-            && self.engine.has_mounts(found.id)
+        if let (plan::Dir::Objects(kind @ (Kind::Ctr | Kind::Pod)), _) = Tree::dir_of(&node)?
+            && let Ok(found) = view.find(kind, name)
+            && let Some(ctr) = view.object_of(Kind::Ctr, &found.id)?
         {
-            return Err(Refusal::Mounted { name: name.to_owned() }.into());
+            let name = || view.ctr_name(ctr).unwrap_or_else(|_| name.to_owned());
+            if self.engine.has_mounts(found.id) {
+                return Err(Refusal::Mounted { name: name() }.into());
+            }
+            if view.has_items(ctr)? {
+                return Err(Refusal::HasItems { name: name() }.into());
+            }
         }
         self.take_away(origin, Patience::None, parent, name, "this entry goes with its object only")
     }
@@ -197,7 +223,7 @@ impl Tree {
                 done.changes
             }
             (plan::Dir::Names, _) if view.name(name)?.is_some() => {
-                return Err(Refusal::LastName { name: name.to_owned() }.into());
+                self.engine.remove_name(origin, name.to_owned())?.changes
             }
             // The kernel may still know a name that is gone.
             _ if self.lookup(parent, name)?.is_none() => {
@@ -232,6 +258,15 @@ impl Tree {
             }
             return Ok(Outcome { value: (), changes: self.engine.retag(origin, from, &to)?.changes });
         }
+        let places = (data_of(&self.node(&view, from.0)?), data_of(&self.node(&view, to.0)?));
+        match places {
+            (Some(place), Some(_)) if from.0 == to.0 => {
+                let done = self.engine.rename_item(origin, place, from.1.to_owned(), to.1.to_owned(), swap)?;
+                return Ok(Outcome { value: (), changes: done.changes });
+            }
+            (None, None) => {}
+            _ => return Err(Refusal::OtherDirectory.into()),
+        }
         if from.0 != to.0 {
             return not_yours("names stay in their directory");
         }
@@ -244,14 +279,20 @@ impl Tree {
         Ok(Outcome { value: (), changes: done.changes })
     }
 
-    /// Gives an image one more name: a symlink in `image-name/` whose target is another name or the image's
-    /// directory, as a path, or whatever else means the image.
+    /// Gives an image or a container one more name: a symlink in `image-name/` or `name/` whose target is
+    /// another name or the object's directory, as a path, or whatever else means the object.
     ///
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn symlink(&self, origin: Origin, parent: Ino, name: &str, target: &str) -> Result<Outcome<Entered>> {
         let view = self.engine.view()?;
-        let Some(path) = tag_path(&self.node(&view, parent)?, name) else {
+        let node = self.node(&view, parent)?;
+        let Some(path) = tag_path(&node, name) else {
+            if let (plan::Dir::Names, _) = Tree::dir_of(&node)? {
+                let ctr = lookup::named_by(&view, target)?;
+                let done = self.engine.add_name(origin, ctr, name)?;
+                return self.entered(parent, name, done.changes);
+            }
             self.refuse_new()?;
             return Err(Refusal::Gone.into());
         };
@@ -279,15 +320,16 @@ impl Tree {
 
     /// Whether removing a directory takes mounts away, and is for a thread of its own.
     pub fn unmounts(&self, parent: Ino, name: &str) -> bool {
-        let is_ctr = |view: &View| {
+        // A pod takes the mounts of its infra container along.
+        let has_some = |view: &View| {
             matches!(
                 self.node(view, parent).map(|node| Tree::dir_of(&node).map(|(dir, _)| dir)),
-                Ok(Ok(plan::Dir::Objects(Kind::Ctr)))
+                Ok(Ok(plan::Dir::Objects(Kind::Ctr | Kind::Pod)))
             )
         };
         // A server that died may have removed it and not unmounted it.
         let mounted = Id::parse(name).is_some_and(|id| self.engine.has_mounts(id));
-        mounted && self.engine.view().is_ok_and(|view| is_ctr(&view))
+        mounted && self.engine.view().is_ok_and(|view| has_some(&view))
     }
 
     /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.

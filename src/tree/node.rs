@@ -5,8 +5,10 @@ use super::plan::{Access, Dir, ENTRIES, Entry, Shape, Source, fixed, of_object};
 use super::{Result, Tree};
 use crate::engine::{Part, View, What};
 use crate::model::error::Refusal;
-use crate::model::id::ID_DIGITS;
-use crate::model::record::{CtrHead, Doc, ImageHead, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp};
+use crate::model::id::{ID_DIGITS, Id};
+use crate::model::record::{
+    CtrHead, Doc, ImageHead, Item, Kind, LayerHead, Nanos, PodHead, Rootfs, Row, Serial, Stamp,
+};
 use crate::model::status::pod_status;
 
 /// An object as the tree meets it; without a head when its record does not decode.
@@ -72,6 +74,9 @@ impl Object {
                 | Row::Member { .. }
                 | Row::Tag { .. }
                 | Row::TagDir { .. }
+                | Row::Item(_)
+                | Row::Flag { .. }
+                | Row::Exited { .. }
                 | Row::Place { .. } => return None,
             },
         };
@@ -128,6 +133,12 @@ pub(super) enum Node {
     LayerImage { image: Serial, made: Nanos },
     /// A symlink in `children/`.
     Child(Object),
+    /// A file of the caller's own.
+    Item(Box<Item>),
+    /// A flag of a container.
+    Flag { ctr: Serial, name: String, value: String, changed: Nanos },
+    /// What a container that is gone ended with.
+    Exited { id: Id, code: i64, gone: Nanos },
 }
 
 /// What kind of file a node is.
@@ -150,12 +161,17 @@ pub struct Attr {
     pub kind: FileKind,
     /// Permission bits.
     pub mode: u16,
-    /// The size in bytes; 0 for what is measured when read.
+    /// The size in bytes.
     pub size: u64,
+    /// Whether as many are read. What is gathered when it is read has a size all the same: with 0,
+    /// the kernel would end sendfile(2) before it began, and many a program does not look further.
+    pub exact: bool,
     /// When it changed last.
     pub changed: Nanos,
 }
 
+/// The size that is shown of what is gathered when it is read, as sysfs does.
+const GATHERED: u64 = 4096;
 /// Bytes of "../ctr/<id>".
 const OBJECT_LINK: u64 = (7 + ID_DIGITS) as u64;
 /// Bytes of "../../<id>".
@@ -191,6 +207,12 @@ impl Tree {
                 Row::TagDir { ref path, changed } => return Ok(Node::TagDir { path: path.clone(), changed }),
                 Row::Place { layer, made, .. } if place == slot::SELF => return Ok(Node::Place { layer, made }),
                 Row::Place { image, made, .. } => return Ok(Node::LayerImage { image, made }),
+                Row::Item(ref item) => return Ok(Node::Item(Box::new(item.clone()))),
+                Row::Flag { ctr, ref name, ref value, changed } => {
+                    return Ok(Node::Flag { ctr, name: name.clone(), value: value.clone(), changed });
+                }
+                Row::Exited { gone, .. } if self.engine.is_forgotten(gone) => return Err(Refusal::Gone.into()),
+                Row::Exited { id, code, gone, .. } => return Ok(Node::Exited { id: Id::from_bytes(id), code, gone }),
                 Row::Ctr(_) | Row::Pod(_) | Row::Image(_) | Row::Layer(_) => {}
             }
         }
@@ -212,8 +234,12 @@ impl Tree {
 
     /// A node's attributes.
     pub(super) fn attr(&self, view: &View, number: Ino, node: &Node) -> Result<Attr> {
+        let mut exact = true;
         let (kind, mode, size) = match node {
             Node::Root | Node::Object(_) | Node::Made(_) | Node::TagDir { .. } => (FileKind::Dir, 0o755, 0),
+            Node::Item(item) => (FileKind::File, self.mode(Access::Secret), item.size),
+            Node::Flag { value, .. } => (FileKind::File, self.mode(Access::Plain), value.len() as u64),
+            Node::Exited { code, .. } => (FileKind::File, self.mode(Access::Shown), format!("{code}\n").len() as u64),
             Node::Hidden(_) => (FileKind::Link, 0o777, ID_DIGITS as u64),
             Node::HiddenMember(_) | Node::Member { .. } => (FileKind::Link, 0o777, MEMBER_PREFIX + ID_DIGITS as u64),
             Node::IdLink(_) | Node::Name { .. } => (FileKind::Link, 0o777, OBJECT_LINK),
@@ -222,13 +248,15 @@ impl Tree {
                 (FileKind::Link, 0o777, self.target(view, node)?.len() as u64)
             }
             Node::Entry(entry, object) => {
-                (entry.access.file_kind(), self.mode(entry.access), self.size(view, entry, object.as_ref())?)
+                let (kind, size) = (entry.access.file_kind(), self.size(view, entry, object.as_ref())?);
+                exact = kind != FileKind::File || size.is_some();
+                (kind, self.mode(entry.access), size.unwrap_or(if exact { 0 } else { GATHERED }))
             }
         };
-        Ok(Attr { ino: number, kind, mode, size, changed: self.changed(view, node)? })
+        Ok(Attr { ino: number, kind, mode, size, exact, changed: self.changed(view, node)? })
     }
 
-    fn mode(&self, access: Access) -> u16 {
+    pub(super) fn mode(&self, access: Access) -> u16 {
         match access {
             Access::Secret if self.shared_with_group => 0o640,
             Access::Secret => 0o600,
@@ -240,10 +268,10 @@ impl Tree {
         }
     }
 
-    /// The exact size of what reading gives, 0 for what is measured.
-    fn size(&self, view: &View, entry: &Entry, object: Option<&Object>) -> Result<u64> {
+    /// The exact size of what reading gives; `None` for what is gathered then.
+    fn size(&self, view: &View, entry: &Entry, object: Option<&Object>) -> Result<Option<u64>> {
         let head = object.and_then(|object| object.head.as_ref());
-        Ok(match (entry.shape, head) {
+        Ok(Some(match (entry.shape, head) {
             (Shape::Doc(doc), Some(head)) => head.stamp(doc).size,
             (Shape::Value(field), Some(Head::Ctr(head))) => field.show(head).len() as u64 + 1,
             (Shape::Value(_), Some(Head::Pod(head))) => head.name.len() as u64 + 1,
@@ -253,18 +281,24 @@ impl Tree {
             (Shape::PodLink, _) => POD_PREFIX + ID_DIGITS as u64,
             (Shape::ImageLink, _) => IMAGE_PREFIX + ID_DIGITS as u64,
             (Shape::Parent, _) => PARENT_PREFIX + ID_DIGITS as u64,
-            (Shape::Artifacts, _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
-                Some(id) => self.engine.artifacts(id?.ok_or(Refusal::Gone)?)?.len() as u64,
+            (Shape::OwnDir(dir), _) => match object.map(|object| view.id_of(object.kind, object.serial)) {
+                Some(id) => self.engine.own_dir(id?.ok_or(Refusal::Gone)?, dir)?.len() as u64,
                 None => 0,
             },
             (Shape::Mounted, _) => 2,
             (Shape::Text(doc), Some(head)) => head.stamp(doc).size,
-            (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => 0,
+            (shape, _) if object.is_some_and(|object| object.is_measured(shape)) => return Ok(None),
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(_)) => {
+                object.map_or(Ok(0), |object| self.text_size(view, shape, object.serial))?
+            }
+            (Shape::Digests, _) => {
+                object.map_or(Ok(0), |object| view.digests(object.serial).map(|text| text.len() as u64))?
+            }
             (Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName, Some(_)) => object
                 .map_or(Ok(0), |object| self.content_text(view, entry.shape, object).map(|text| text.len() as u64))?,
             (Shape::Setting(_) | Shape::Version, _) => self.fixed_text(view, entry.shape)?.len() as u64,
-            _ => 0,
-        })
+            _ => return Ok(None),
+        }))
     }
 
     fn changed(&self, view: &View, node: &Node) -> Result<Nanos> {
@@ -285,10 +319,29 @@ impl Tree {
             | Node::Place { made, .. }
             | Node::LayerImage { made, .. } => *made,
             Node::TagDir { changed, .. } => *changed,
+            Node::Item(item) => item.changed,
+            Node::Flag { changed, .. } => *changed,
+            Node::Exited { gone, .. } => *gone,
             Node::Entry(entry, object) => match (entry.source, object.as_ref().and_then(|o| o.head.as_ref())) {
                 (Source::Store, _) => view.made()?,
                 (Source::List(list), _) => view.list_changed(list)?,
                 (_, None) => 0,
+                (Source::Data, Some(head)) => {
+                    let owner = object.as_ref().map_or(0, |object| object.serial);
+                    view.data_changed(owner)?.unwrap_or(head.made())
+                }
+                (source @ (Source::Metadata | Source::Flags | Source::Maps), Some(head)) => {
+                    let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();
+                    head.made().max(match source {
+                        Source::Metadata => more.metadata.changed,
+                        Source::Flags => more.flags_changed,
+                        _ => more.maps_changed,
+                    })
+                }
+                (Source::Names, Some(Head::Ctr(head))) => {
+                    let more = view.more(object.as_ref().map_or(0, |object| object.serial)).unwrap_or_default();
+                    head.config.changed.max(more.names_changed)
+                }
                 (Source::Made, Some(head)) => head.made(),
                 (Source::Config, Some(head)) => head.stamp(Doc::Config).changed,
                 (Source::State, Some(head)) => head.stamp(Doc::State).changed,
@@ -329,7 +382,7 @@ impl Tree {
                     let (pod, _) = head.pod.ok_or(Refusal::Gone)?;
                     format!("../../pod/{}", id(Kind::Pod, pod)?)
                 }
-                (Shape::Artifacts, _) => self.engine.make_artifacts(of(object)?)?,
+                (Shape::OwnDir(dir), _) => self.engine.make_own_dir(of(object)?, *dir)?,
                 (Shape::ImageLink, Some(Head::Ctr(head))) => {
                     format!("../../image/{}", id(Kind::Image, head.rootfs.image().ok_or(Refusal::Gone)?)?)
                 }

@@ -114,5 +114,5 @@ fn mountpoints(pin: Shown) -> impl Iterator<Item = &'static Entry> {
 }
 
 fn directory(ino: Ino, mode: u16, changed: Nanos) -> Attr {
-    Attr { ino, kind: FileKind::Dir, mode, size: 0, changed }
+    Attr { ino, kind: FileKind::Dir, mode, size: 0, exact: true, changed }
 }

@@ -5,7 +5,7 @@
 //! of objects, names and edges are made from the store; their directories are entries too.
 
 use super::node::FileKind;
-use crate::engine::Part;
+use crate::engine::{IdMap, OwnDir, Part};
 use crate::model::field::Field;
 use crate::model::record::{Change, Doc, Kind, List};
 use crate::model::runtime::Setting;
@@ -27,6 +27,8 @@ pub(super) enum Dir {
     Tables,
     /// The runtime configuration.
     Runtime,
+    /// What containers that are gone ended with.
+    Exited,
     /// One object.
     Object(Kind),
     /// The containers that depend on one.
@@ -45,6 +47,10 @@ pub(super) enum Dir {
     Users,
     /// The layers upon a layer.
     Children,
+    /// The caller's own files.
+    Data,
+    /// A container's flags.
+    Flags,
     /// Where a part of a container is mounted.
     Mountpoint,
 }
@@ -75,7 +81,7 @@ pub(super) enum Shape {
     /// The OCI runtime's spec.
     Bundle,
     /// Where a container's callers keep files of their own.
-    Artifacts,
+    OwnDir(OwnDir),
     /// What a container wrote, in bytes.
     SizeRw,
     /// What a container's image holds, in bytes.
@@ -92,10 +98,20 @@ pub(super) enum Shape {
     DiffId,
     /// What a container's own layer is called.
     LayerName,
+    /// A container's names.
+    CtrNames,
+    /// A container's own text.
+    Metadata,
+    /// A map of IDs.
+    IdMap(IdMap),
+    /// The digests of what is in `data/`.
+    Digests,
     /// Write what lies in a staging directory, read the image's ID.
     CreateImage,
     /// Write documents, read IDs.
     Create(Kind),
+    /// Write documents of sandboxes, read the pods' IDs.
+    CreateSandbox,
     /// Write orders, read results.
     Control,
     /// A table of all objects of a kind.
@@ -165,6 +181,14 @@ pub(super) enum Source {
     Users,
     /// The layers upon a layer.
     Children,
+    /// What is in `data/`.
+    Data,
+    /// A container's own text.
+    Metadata,
+    /// A container's flags.
+    Flags,
+    /// A container's ID maps.
+    Maps,
 }
 
 /// One entry.
@@ -222,10 +246,12 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(Dir::Root, 13, "image", Shape::Dir(Dir::Objects(Kind::Image)), Access::Dir, Source::List(List::Image)),
     entry(Dir::Root, 14, "image-name", Shape::Dir(Dir::ImageNames), Access::Dir, Source::List(List::ImageName)),
     entry(Dir::Root, 15, "layer", Shape::Dir(Dir::Objects(Kind::Layer)), Access::Dir, Source::List(List::Layer)),
+    entry(Dir::Root, 16, "exited", Shape::Dir(Dir::Exited), Access::Dir, Source::List(List::Exited)),
 
     entry(Dir::Create, 20, "ctr", Shape::Create(Kind::Ctr), Access::Secret, Source::Store),
     entry(Dir::Create, 21, "pod", Shape::Create(Kind::Pod), Access::Secret, Source::Store),
     entry(Dir::Create, 22, "image", Shape::CreateImage, Access::Secret, Source::Store),
+    entry(Dir::Create, 23, "sandbox", Shape::CreateSandbox, Access::Secret, Source::Store),
     entry(Dir::Tables, 24, "ctr", Shape::Table(Kind::Ctr), Access::Shown, Source::List(List::Ctr)),
     entry(Dir::Tables, 25, "pod", Shape::Table(Kind::Pod), Access::Shown, Source::List(List::Pod)),
     entry(Dir::Tables, 26, "image", Shape::Table(Kind::Image), Access::Shown, Source::List(List::Image)),
@@ -254,7 +280,16 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(CTR, 32, "shm", Shape::Mount(Part::Shm), Access::Mountpoint, Source::Made),
     entry(CTR, SIZE_RW_SLOT, "size-rw", Shape::SizeRw, Access::Shown, Source::Store),
     entry(CTR, 34, "size-rootfs", Shape::SizeRootfs, Access::Shown, Source::Config),
-    entry(CTR, 35, "artifacts", Shape::Artifacts, Access::Link, Source::Made),
+    entry(CTR, 35, "artifacts", Shape::OwnDir(OwnDir::Artifacts), Access::Link, Source::Made),
+    entry(CTR, 36, "names", Shape::CtrNames, Access::Plain, Source::Names),
+    entry(CTR, 37, "metadata", Shape::Metadata, Access::Secret, Source::Metadata),
+    entry(CTR, 38, "flags", Shape::Dir(Dir::Flags), Access::Dir, Source::Flags),
+    entry(CTR, 39, "uidmap", Shape::IdMap(IdMap::Users), Access::Plain, Source::Maps),
+    entry(CTR, 40, "gidmap", Shape::IdMap(IdMap::Groups), Access::Plain, Source::Maps),
+    entry(CTR, 41, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(CTR, 42, "digests", Shape::Digests, Access::Shown, Source::Data),
+    entry(CTR, 43, "work", Shape::OwnDir(OwnDir::Work), Access::Link, Source::Made),
+    entry(CTR, 44, "run", Shape::OwnDir(OwnDir::Run), Access::Link, Source::Made),
 
     entry(POD, 16, "config", Shape::Doc(Doc::Config), Access::Secret, Source::Config),
     entry(POD, 17, "state", Shape::Doc(Doc::State), Access::Plain, Source::State),
@@ -270,6 +305,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry(IMAGE, 19, "size", Shape::Size, Access::Shown, Source::Made),
     entry(IMAGE, 20, "layers", Shape::Dir(Dir::Layers), Access::Dir, Source::Made),
     entry(IMAGE, 21, "used-by", Shape::Dir(Dir::Users), Access::Dir, Source::Users),
+    entry(IMAGE, 22, "data", Shape::Dir(Dir::Data), Access::Dir, Source::Data),
+    entry(IMAGE, 23, "digests", Shape::Digests, Access::Shown, Source::Data),
 
     entry(LAYER, 16, "parent", Shape::Parent, Access::Link, Source::Made),
     entry(LAYER, 17, "diff-id", Shape::DiffId, Access::Shown, Source::Made),
@@ -284,7 +321,16 @@ impl Entry {
     pub(super) fn is_writable(&self) -> bool {
         matches!(
             self.shape,
-            Shape::Doc(_) | Shape::Value(_) | Shape::Mounted | Shape::Create(_) | Shape::CreateImage | Shape::Control
+            Shape::Doc(_)
+                | Shape::Value(_)
+                | Shape::Mounted
+                | Shape::CtrNames
+                | Shape::Metadata
+                | Shape::IdMap(_)
+                | Shape::Create(_)
+                | Shape::CreateImage
+                | Shape::CreateSandbox
+                | Shape::Control
         )
     }
 
@@ -296,7 +342,10 @@ impl Entry {
             // What a container's rootfs is made of decides which entries there are.
             Change::Config(kind, _) => {
                 let comes_and_goes = matches!(self.shape, Shape::Mount(_) | Shape::SizeRw);
-                of(kind) && (comes_and_goes || matches!(self.source, Source::Config | Source::Documents))
+                // The first of a container's names is in its config.
+                let names = kind == Kind::Ctr && self.source == Source::Names;
+                let from_config = names || matches!(self.source, Source::Config | Source::Documents);
+                of(kind) && (comes_and_goes || from_config)
             }
             Change::State(kind, _) => of(kind) && matches!(self.source, Source::State | Source::Documents),
             Change::PodStatus(_) => of(Kind::Pod) && self.source == Source::PodStatus,
@@ -306,7 +355,15 @@ impl Entry {
             Change::Names(_) => of(Kind::Image) && self.source == Source::Names,
             Change::Users(kind, _) => of(kind) && self.source == Source::Users,
             Change::Children(_) => of(Kind::Layer) && self.source == Source::Children,
-            Change::Binding(_)
+            Change::Items(kind, _) => of(kind) && self.source == Source::Data,
+            Change::More(_) => {
+                let few_have = matches!(self.source, Source::Names | Source::Metadata | Source::Flags | Source::Maps);
+                of(Kind::Ctr) && few_have
+            }
+            Change::Item(_)
+            | Change::Flag(_)
+            | Change::Exited(_)
+            | Change::Binding(_)
             | Change::Edge(_)
             | Change::Member(_)
             | Change::Tag(_)

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use super::handle::{Opened, State};
+use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
@@ -42,6 +43,20 @@ const POD_EXAMPLE: &str = r#"{
 }
 "#;
 
+const SANDBOX_EXAMPLE: &str = r#"{
+  "podName": "k8s_shop_default_5f0c6f2e_0",
+  "podID": "3f0a7d0c5b2e4a8f9c1d6e7b8a90f1e2d3c4b5a69788796a5b4c3d2e1f001122",
+  "imageName": "localhost/pause:latest",
+  "imageID": "",
+  "containerName": "k8s_POD_shop_default_5f0c6f2e_0",
+  "metadataName": "shop",
+  "uid": "5f0c6f2e",
+  "namespace": "default",
+  "attempt": 0,
+  "mountLabel": ""
+}
+"#;
+
 const IMAGE_EXAMPLE: &str = r#"{
   "staging": "5f0c6f2e",
   "names": ["localhost/busybox:latest"],
@@ -58,12 +73,14 @@ impl Tree {
     /// [`Refusal::Changed`] in the middle of a file that was opened by an earlier server and changed
     /// since; [`Refusal::Gone`]; [`Refusal::Undecodable`].
     pub fn read(&self, opened: Opened, offset: u64, size: usize) -> Result<Vec<u8>> {
+        if is_item(opened.fh) {
+            return self.read_item(opened, offset, size);
+        }
         let view = self.engine.view()?;
         let node = self.node(&view, opened.ino);
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        let written = state.written || !state.saved.output.is_empty() || !state.saved.pending.is_empty();
-        if written && matches!(&node, Ok(Node::Entry(entry, _)) if is_conversation(entry.shape)) {
+        if node.as_ref().is_ok_and(|node| is_answer(&state, node)) {
             return self.read_output(opened.fh, &mut state, offset, size);
         }
         if offset > 0 && state.content.is_none() && state.inherited {
@@ -78,6 +95,29 @@ impl Tree {
         let bytes = state.content.as_ref().map_or(&[][..], |content| &content.bytes);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         Ok(bytes[start..bytes.len().min(start.saturating_add(size))].to_vec())
+    }
+
+    /// How many bytes a handle reads, of an entry whose size says nothing: those that it was given, or
+    /// would be.
+    pub(super) fn read_size(&self, opened: Opened) -> Result<u64> {
+        let view = self.engine.view()?;
+        let node = self.node(&view, opened.ino)?;
+        let handle = self.handles.file(opened.fh);
+        let mut state = handle.state.lock();
+        if is_answer(&state, &node) {
+            return Ok(state.saved.output_at.unwrap_or(0) + state.saved.output.len() as u64);
+        }
+        if state.content.is_none() {
+            if state.inherited
+                && let Noted::Read(note) = self.handles.keep.read_note(opened.fh)
+            {
+                return Ok(note.length);
+            }
+            let content = self.content(&view, &node)?;
+            self.note(opened.fh, &mut state, &content);
+            state.content = Some(content);
+        }
+        Ok(state.content.as_ref().map_or(0, |content| content.bytes.len() as u64))
     }
 
     /// Remembers what a read was given, for the server after this one and for compare-and-swap.
@@ -129,10 +169,15 @@ impl Tree {
     }
 
     fn content(&self, view: &View, node: &Node) -> Result<Content> {
+        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
+        match node {
+            Node::Flag { value, .. } => return Ok(text(value.clone())),
+            Node::Exited { code, .. } => return Ok(text(format!("{code}\n"))),
+            _ => {}
+        }
         let Node::Entry(entry, object) = node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
-        let text = |text: String| Content { bytes: text.into_bytes().into(), version: None };
         let Some(object) = object else { return Ok(text(self.fixed_text(view, entry.shape)?)) };
         Ok(match entry.shape {
             Shape::Doc(doc) => doc_content(view, object, doc)?,
@@ -144,7 +189,12 @@ impl Tree {
                 let id = view.id_of(object.kind, object.serial)?.ok_or(Refusal::Gone)?;
                 text(format!("{}\n", u8::from(self.engine.is_mounted(id, Part::Rootfs))))
             }
+            shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)) => Content {
+                bytes: self.text(view, shape, object.serial)?.into(),
+                version: Tree::text_version(view, shape, object.serial)?,
+            },
             Shape::Bundle => Content { bytes: self.engine.bundle(view, object.serial)?.into(), version: None },
+            Shape::Digests => text(view.digests(object.serial)?),
             Shape::SizeRw => text(format!("{}\n", self.engine.size_rw(view, object.serial)?)),
             Shape::Names | Shape::Size | Shape::DiffId | Shape::SizeRootfs | Shape::LayerName => {
                 text(self.content_text(view, entry.shape, object)?)
@@ -184,6 +234,7 @@ impl Tree {
             Shape::Create(Kind::Ctr) => CTR_EXAMPLE.to_owned(),
             Shape::Create(_) => POD_EXAMPLE.to_owned(),
             Shape::CreateImage => IMAGE_EXAMPLE.to_owned(),
+            Shape::CreateSandbox => SANDBOX_EXAMPLE.to_owned(),
             Shape::Control => control::examples(),
             Shape::Table(kind) => view.table(kind)?,
             Shape::Check => self.engine.check()?,
@@ -196,9 +247,12 @@ impl Tree {
     }
 }
 
-/// Whether an entry is written and then answers on the same handle.
-fn is_conversation(shape: Shape) -> bool {
-    matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::Control)
+/// Whether a handle reads the answer to what was written to it.
+fn is_answer(state: &State, node: &Node) -> bool {
+    let written = state.written || !state.saved.output.is_empty() || !state.saved.pending.is_empty();
+    let answers =
+        |shape| matches!(shape, Shape::Create(_) | Shape::CreateImage | Shape::CreateSandbox | Shape::Control);
+    written && matches!(node, Node::Entry(entry, _) if answers(entry.shape))
 }
 
 fn doc_content(view: &View, object: &Object, doc: Doc) -> Result<Content> {

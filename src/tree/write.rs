@@ -5,9 +5,11 @@
 use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
+use super::items::is_item;
 use super::keep::{Noted, ReadNote};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
+use super::texts::Written;
 use super::{Caller, Outcome, Place, Result, Tree, control, ino, plan};
 use crate::engine::{Edit, Error, Origin};
 use crate::model::error::Refusal;
@@ -24,11 +26,23 @@ const MAX_VALUE: usize = 4 << 10;
 type Document = Map<String, Value>;
 
 impl Tree {
-    /// Takes bytes for an open file; `append` when it was opened so. All of them are taken or none.
+    /// Takes bytes for an open file; `append` when it was opened so. All of them are taken or none. Only
+    /// items have places for them.
     ///
     /// # Errors
     /// What is wrong with them, or with what they ask for.
-    pub fn write(&self, origin: Origin, opened: Opened, data: &[u8], append: bool) -> Result<Outcome<usize>> {
+    pub fn write(
+        &self,
+        origin: Origin,
+        caller: Caller,
+        opened: Opened,
+        offset: u64,
+        data: &[u8],
+        append: bool,
+    ) -> Result<Outcome<usize>> {
+        if is_item(opened.fh) {
+            return self.write_item(origin, caller.pid, opened, offset, data, append);
+        }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
         let done = |changes| Outcome { value: data.len(), changes };
@@ -41,7 +55,7 @@ impl Tree {
         }
         state.written = true;
         let begun = !state.saved.pending.is_empty();
-        let taken = self.take(origin, opened, &mut state, data, append);
+        let taken = self.take(origin, opened, &mut state, &Written { offset, data, append });
         if let Err(error) = &taken
             && begun
         {
@@ -51,15 +65,12 @@ impl Tree {
         taken.map(done)
     }
 
-    fn take(
-        &self,
-        origin: Origin,
-        opened: Opened,
-        state: &mut State,
-        data: &[u8],
-        append: bool,
-    ) -> Result<Vec<Change>> {
+    fn take(&self, origin: Origin, opened: Opened, state: &mut State, written: &Written<'_>) -> Result<Vec<Change>> {
+        let Written { data, append, .. } = *written;
         let node = self.node(&self.engine.view()?, opened.ino)?;
+        if let Node::Flag { ctr, name, .. } = &node {
+            return self.take_flag(origin, *ctr, name, data);
+        }
         let Node::Entry(entry, object) = &node else {
             return Err(Refusal::NotYours { what: "it is a directory or a symlink" }.into());
         };
@@ -77,6 +88,13 @@ impl Tree {
                 };
                 self.take_documents(origin, opened.fh, state, data, commit)
             }
+            (Shape::CreateSandbox, None) => {
+                let commit = |state: &mut State, documents| {
+                    let done = self.engine.create_sandboxes(origin, documents)?;
+                    Ok(answer_objects(state, done.answer, done.changes))
+                };
+                self.take_documents(origin, opened.fh, state, data, commit)
+            }
             (Shape::Create(kind), None) => {
                 let commit = |state: &mut State, documents| self.commit_create(origin, kind, documents, state);
                 self.take_documents(origin, opened.fh, state, data, commit)
@@ -88,6 +106,11 @@ impl Tree {
             }
             (Shape::Value(_) | Shape::Mounted, Some(object)) => {
                 self.take_value(origin, opened.fh, state, data, entry, object)
+            }
+            (shape @ (Shape::CtrNames | Shape::Metadata | Shape::IdMap(_)), Some(object)) => {
+                let changes = self.take_text(origin, state, shape, object, written)?;
+                self.note_seen(opened.fh, state);
+                Ok(changes)
             }
             _ => Err(Refusal::ReadOnly { entry: entry.name }.into()),
         }
@@ -186,11 +209,18 @@ impl Tree {
         let done = self.engine.write(origin, object.kind, object.serial, doc, edits, state.saved.seen)?;
         if let (Some(seen), Answer::Version(version)) = (&mut state.saved.seen, done.answer) {
             *seen = version;
-            if let Noted::Read(note) = self.handles.keep.read_note(fh) {
-                warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
-            }
         }
+        self.note_seen(fh, state);
         Ok(done.changes)
+    }
+
+    /// Notes for the server after this one that what a handle has written counts as read.
+    fn note_seen(&self, fh: u64, state: &State) {
+        if let (Some(version), Noted::Read(note)) = (state.saved.seen, self.handles.keep.read_note(fh))
+            && note.version != Some(version)
+        {
+            warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));
+        }
     }
 
     fn commit_create(
@@ -271,6 +301,11 @@ impl Tree {
         Some(done.map(|done| done.changes))
     }
 
+    /// Whether a close finds nothing to do. Of a handle that others use now nobody waits to know.
+    pub fn is_at_rest(&self, fh: u64) -> bool {
+        self.handles.file(fh).state.try_lock().is_some_and(|state| state.is_at_rest())
+    }
+
     /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it
     /// may follow, for a shell's commands share a handle and each closes it. What is no complete
     /// document yet is said to be so.
@@ -278,12 +313,15 @@ impl Tree {
     /// # Errors
     /// As [`Tree::write`]; [`Refusal::Incomplete`].
     pub fn flush(&self, origin: Origin, caller: Caller, opened: Opened) -> Result<Outcome<()>> {
+        if is_item(opened.fh) {
+            return self.close_item(origin, opened, caller.pid);
+        }
         let handle = self.handles.file(opened.fh);
         let mut state = handle.state.lock();
-        let pending = state.saved.pending.len();
-        if pending == 0 || state.saved.closed_at == pending {
+        if state.is_at_rest() {
             return Ok(Outcome { value: (), changes: vec![] });
         }
+        let pending = state.saved.pending.len();
         let node = self.node(&self.engine.view()?, opened.ino)?;
         let Node::Entry(entry @ Entry { shape: Shape::Value(_) | Shape::Mounted, .. }, Some(object)) = &node else {
             state.closer = Some(self.process(caller));
@@ -299,8 +337,26 @@ impl Tree {
         Ok(Outcome { value: (), changes })
     }
 
+    /// Makes what was written so far take effect, where it does so at a close.
+    ///
+    /// # Errors
+    /// What the store or the filesystem says.
+    pub fn fsync(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        match is_item(opened.fh) {
+            true => self.sync_item(origin, opened),
+            // What was answered is on disk.
+            false => Ok(Outcome { value: (), changes: vec![] }),
+        }
+    }
+
     /// The last close. Bytes that completed nothing are dropped; nobody is told but the log of refusals.
-    pub fn release(&self, opened: Opened) {
+    ///
+    /// # Errors
+    /// What an item says that can only be committed now.
+    pub fn release(&self, origin: Origin, opened: Opened) -> Result<Outcome<()>> {
+        if is_item(opened.fh) {
+            return self.release_item(origin, opened);
+        }
         let handle = self.handles.close(opened.fh);
         let mut state = handle.state.lock();
         if state.kept {
@@ -312,6 +368,7 @@ impl Tree {
             let by = state.closer.take().unwrap_or_default();
             self.note_by(&by, "close", Place::At(opened.ino), &Refusal::Incomplete { bytes }.into());
         }
+        Ok(Outcome { value: (), changes: vec![] })
     }
 
     /// Keeps bytes that complete nothing yet.

@@ -2,15 +2,18 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ctrfs::sys::mounting::{Attributes, attach, cloned, open, restrict};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
-use crate::measure::{Report, in_turns, median, once, per_call};
+use crate::measure::{Report, all_in_turns, in_turns, median, once, per_call};
 use crate::support::{CTRFS, Mounted, Scratch, succeed, wait_until};
+use crate::writing::{page_file, sync_page};
 
 /// Entries of the image that is imported.
 const ENTRIES: usize = 25_000;
@@ -28,6 +31,14 @@ pub(crate) fn measure(report: &mut Report) {
             importing(report);
             mounting(report);
         }
+    }
+}
+
+/// Mounting alone.
+pub(crate) fn measure_mounting(report: &mut Report) {
+    match missing() {
+        Some(why) => eprintln!("bench: mounting is left out: {why}"),
+        None => mounting(report),
     }
 }
 
@@ -151,22 +162,42 @@ fn mounting(report: &mut Report) {
     let source = format!("oci:{}/lay:a", images.path().display());
     succeed(Command::new(CTRFS).args(["image", "import", "-q", &source, "a"]).env("CTRFS_AT", &tree.at));
     creating(report, &tree);
+    cycling(report, &tree);
+}
 
+/// A container that is mounted and unmounted, beside the bare calls, without and with what two commits wait for.
+fn cycling(report: &mut Report, tree: &Mounted) {
     tree.echo(r#"{"name": "one", "image": "a"}"#, "create/ctr").unwrap();
     let mounted = tree.path(&format!("ctr/{}/mounted", tree.id("one")));
     let write = |word: &[u8]| {
         let mut file = OpenOptions::new().write(true).truncate(true).open(&mounted).unwrap();
         file.write_all(word).unwrap();
     };
-    let ours = || {
-        per_call(MOUNTS, |_| {
-            write(b"1\n");
-            write(b"0\n");
+    let bare = Bare::new(tree);
+    let page = page_file(tree, 0);
+    let cycle = |up: &dyn Fn(usize), down: &dyn Fn(usize)| {
+        per_call(MOUNTS, |number| {
+            up(number);
+            down(number);
         })
     };
-    let bare = Bare::new(&tree);
-    let medians = in_turns(RUNS, ours, || per_call(MOUNTS, |_| bare.mount_and_unmount()));
-    report.seconds("`echo 1 > mounted`, then `echo 0`", medians, "mount(2), umount2(2) of the same", "2 at most");
+    let medians = all_in_turns(
+        RUNS,
+        [
+            &mut || cycle(&|_| write(b"1\n"), &|_| write(b"0\n")),
+            &mut || cycle(&|_| bare.mount(), &|_| bare.unmount()),
+            &mut || {
+                let synced = |work: &dyn Fn(), number| {
+                    work();
+                    sync_page(&page, number);
+                };
+                cycle(&|number| synced(&|| bare.mount(), number), &|number| synced(&|| bare.unmount(), number))
+            },
+        ],
+    );
+    let [ours, bare, synced] = medians;
+    report.seconds("`echo 1 > mounted`, then `echo 0`", (ours, bare), "for the bare calls", "2 at most");
+    report.seconds("the same", (ours, synced), "for these and two `fdatasync`", "");
 }
 
 fn creating(report: &mut Report, tree: &Mounted) {
@@ -182,33 +213,48 @@ fn creating(report: &mut Report, tree: &Mounted) {
     report.seconds("one document with an image to `create/ctr`", medians, "without", "");
 }
 
-/// The same overlay and tmpfs, by hand.
+/// The same mounts by hand: an overlay and a tmpfs, and a view of each.
 struct Bare {
     options: String,
-    rootfs: PathBuf,
-    shm: PathBuf,
+    rootfs: [PathBuf; 2],
+    shm: [PathBuf; 2],
 }
 
 impl Bare {
     fn new(tree: &Mounted) -> Bare {
         let dir = tree.store.with_file_name("bare");
-        let [upper, work, rootfs, shm] = ["upper", "work", "rootfs", "shm"].map(|name| dir.join(name));
-        for path in [&dir, &upper, &work, &rootfs, &shm] {
-            mkdir(path, Mode::S_IRWXU).unwrap();
-        }
+        mkdir(&dir, Mode::S_IRWXU).unwrap();
+        let make = |name: &str| {
+            let path = dir.join(name);
+            mkdir(&path, Mode::S_IRWXU).unwrap();
+            path
+        };
+        let (upper, work) = (make("upper"), make("work"));
         let layers = fs::read_dir(tree.store.join("layers")).unwrap();
         let lowers: Vec<String> = layers.map(|layer| layer.unwrap().path().join("fs").display().to_string()).collect();
         assert_eq!(lowers.len(), LAYERS);
         let options = format!("lowerdir={},upperdir={},workdir={}", lowers.join(":"), upper.display(), work.display());
-        Bare { options, rootfs, shm }
+        Bare { options, rootfs: ["rootfs", "rootfs-view"].map(make), shm: ["shm", "shm-view"].map(make) }
     }
 
-    fn mount_and_unmount(&self) {
-        let none = MsFlags::empty();
-        mount(Some("overlay"), &self.rootfs, Some("overlay"), none, Some(&self.options[..])).unwrap();
+    fn mount(&self) {
+        let [rootfs, shm] = [&self.rootfs[0], &self.shm[0]];
+        mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(&self.options[..])).unwrap();
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        mount(Some("shm"), &self.shm, Some("tmpfs"), flags, Some("mode=1777,size=65536000")).unwrap();
-        umount2(&self.shm, MntFlags::MNT_DETACH).unwrap();
-        umount2(&self.rootfs, MntFlags::MNT_DETACH).unwrap();
+        mount(Some("shm"), shm, Some("tmpfs"), flags, Some("mode=1777,size=65536000")).unwrap();
+        for [primary, view] in [&self.rootfs, &self.shm] {
+            let clone = cloned(open(primary).unwrap().as_fd()).unwrap();
+            restrict(clone.as_fd(), Attributes { no_suid: true, no_dev: true, ..Attributes::default() }).unwrap();
+            attach(clone.as_fd(), open(view).unwrap().as_fd()).unwrap();
+        }
+    }
+
+    /// The end of the overlay is waited for.
+    fn unmount(&self) {
+        for [primary, view] in [&self.shm, &self.rootfs] {
+            for place in [view, primary] {
+                umount2(place, MntFlags::MNT_DETACH).unwrap();
+            }
+        }
     }
 }

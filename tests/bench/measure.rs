@@ -24,12 +24,17 @@ pub(crate) fn median(mut runs: Vec<f64>) -> f64 {
 
 /// The medians of two measures, taken in turns.
 pub(crate) fn in_turns(runs: usize, mut ours: impl FnMut() -> f64, mut theirs: impl FnMut() -> f64) -> (f64, f64) {
-    let (mut left, mut right) = (Vec::new(), Vec::new());
+    let [ours, theirs] = all_in_turns(runs, [&mut ours, &mut theirs]);
+    (ours, theirs)
+}
+
+/// The medians of several measures, taken in turns.
+pub(crate) fn all_in_turns<const N: usize>(runs: usize, mut measures: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+    let mut taken = [(); N].map(|()| Vec::new());
     for _ in 0..runs {
-        left.push(ours());
-        right.push(theirs());
+        taken.iter_mut().zip(&mut measures).for_each(|(taken, measure)| taken.push(measure()));
     }
-    (median(left), median(right))
+    taken.map(median)
 }
 
 /// What a figure counts.

@@ -40,14 +40,16 @@ pub(crate) fn measure(report: &mut Report, tree: &Mounted, population: &Populati
     company(report, tree, population);
 }
 
-fn page_file(tree: &Mounted, number: usize) -> File {
+/// A file of pages beside the store.
+pub(crate) fn page_file(tree: &Mounted, number: usize) -> File {
     let file = File::create(tree.store.with_file_name(format!("page-{number}"))).unwrap();
     file.write_all_at(&PAGE.repeat(16), 0).unwrap();
     file.sync_all().unwrap();
     file
 }
 
-fn sync_page(file: &File, number: usize) {
+/// Writes one page, durably.
+pub(crate) fn sync_page(file: &File, number: usize) {
     file.write_all_at(&PAGE, (number % 16 * PAGE.len()) as u64).unwrap();
     file.sync_data().unwrap();
 }

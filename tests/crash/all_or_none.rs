@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::load::{kill_at_random, kill_both, kills, mounts_at};
-use crate::support::{Mounted, Random, kill, seed};
+use crate::support::images::names_in;
+use crate::support::{Mounted, Random, kill, seed, text, wait_until};
 
 const LENGTH: usize = 5;
 
@@ -22,7 +23,7 @@ fn chain(round: usize, pod: &str) -> String {
     (0..LENGTH).map(one).collect()
 }
 
-fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
     let written = OpenOptions::new().write(true).open(path)?.write(text.as_bytes())?;
     assert_eq!(written, text.len());
     Ok(())
@@ -40,7 +41,10 @@ fn found(tree: &Mounted, round: usize) -> usize {
 }
 
 /// The operation of another thread while something dies. What a dead mount answers is no verdict.
-fn while_dying(operation: impl FnOnce() -> std::io::Result<()> + Send + 'static, die: impl FnOnce()) -> bool {
+pub(crate) fn while_dying(
+    operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    die: impl FnOnce(),
+) -> bool {
     let operation = thread::spawn(operation);
     die();
     match operation.join().unwrap() {
@@ -54,19 +58,19 @@ fn while_dying(operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
     }
 }
 
-fn pause(random: &mut Random, at_most: Duration) {
+pub(crate) fn pause(random: &mut Random, at_most: Duration) {
     thread::sleep(Duration::from_micros(random.below(at_most.as_micros() as usize) as u64));
 }
 
 /// Which of the outcomes have been seen, so that a test that always kills too late fails.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     whole: usize,
     none: usize,
 }
 
 impl Seen {
-    fn count(&mut self, found: usize, all: usize) {
+    pub(crate) fn count(&mut self, found: usize, all: usize) {
         match found {
             0 => self.none += 1,
             _ => {
@@ -76,7 +80,7 @@ impl Seen {
         }
     }
 
-    fn must_be_both(&self) {
+    pub(crate) fn must_be_both(&self) {
         println!("{} whole, {} none", self.whole, self.none);
         assert!(self.whole > 0 && self.none > 0, "the instants must differ");
     }
@@ -172,4 +176,37 @@ fn rm_recursive_succeeds_although_servers_die() {
         assert_eq!(found(&tree, round), 0);
         assert!(tree.path(&format!("name/{pod}")).symlink_metadata().is_err());
     }
+}
+
+#[test]
+fn wipe_succeeds_although_servers_die() {
+    let tree = Mounted::new();
+    let mut random = Random(seed());
+    for round in 0..kills(30) {
+        fs::create_dir(tree.path("pod/p")).unwrap();
+        fs::write(tree.path("create/ctr"), chain(round, ",\"pod\":\"p\"")).unwrap();
+        let ctrs: Vec<String> = (0..LENGTH).map(|n| tree.id(&format!("c{round}-{n}"))).collect();
+        let pod = fs::read_link(tree.path("pod/p")).unwrap().to_str().unwrap().to_owned();
+        let mut ids = [&[pod], &ctrs[..]].concat();
+        for n in 0..LENGTH {
+            tree.echo(&n.to_string(), &format!("ctr/c{round}-{n}/exit-code")).unwrap();
+            fs::write(tree.path(&format!("ctr/c{round}-{n}/work/file")), "x").unwrap();
+        }
+        let mut command = std::process::Command::new(crate::support::CTRFS);
+        command.args(["wipe", "--yes"]).arg(&tree.at).stdout(std::process::Stdio::piped());
+        let running = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        kill_at_random(&tree, &mut random, round);
+        let output = running.wait_with_output().unwrap();
+        assert!(output.status.success(), "round {round}: {}", text(&output));
+        let mut told: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+        ids.sort();
+        told.sort();
+        assert_eq!(told, ids, "round {round}");
+        assert_eq!(names_in(&tree.path("id")), [""; 0]);
+        for (n, id) in ctrs.iter().enumerate() {
+            assert_eq!(tree.read(&format!("exited/{id}")), format!("{n}\n"), "round {round}");
+        }
+        assert_eq!(names_in(&tree.path("exited")).len(), (round + 1) * LENGTH);
+    }
+    wait_until("their directories go", || names_in(&tree.store.join("ctr")).is_empty());
 }

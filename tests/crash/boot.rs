@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::rows::{edit, replace_doc, serial};
+use crate::support::images::Image;
 use crate::support::{CTRFS, Mounted, Scratch, text};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -89,6 +90,62 @@ fn a_reboot_resets_what_it_voids_and_keeps_the_rest() {
     assert_eq!(lines[9], lines[10], "the size is that of the state as it is now");
 }
 
+/// What goes with the boot: of a container, all that there ever was of it.
+#[test]
+fn volatile_containers_go_with_the_boot_and_nothing_else_does() {
+    let tree = Mounted::new();
+    Image::new("one", &["a"]).import(&tree, &["one"]);
+    tree.unmount();
+    let said = under_boot(
+        &tree,
+        ONE,
+        r#"mkdir pod/shop ctr/stays pod/shop/containers/member
+        echo '{"name":"v","image":"one","volatile":true,"Dependencies":["stays"]} {"name":"w","volatile":true,"netNsCtr":"v"}
+              {"name":"in","pod":"shop","volatile":true,"ipcNsCtr":"member"}' > create/ctr
+        echo running > ctr/v/status; echo 3 > ctr/v/exit-code; echo stopped > ctr/in/status
+        for c in v stays; do for d in work run data artifacts; do echo x > ctr/$c/$d/file; done; done
+        echo 9 > ctr/w/exit-code; rm ctr/w; cat exited/*
+        cat pod/shop/status check; ls ctr/stays/dependencies; readlink ctr/v"#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    let id = lines[4];
+    assert_eq!(lines[..3], ["9", "stopped", "ok: 4 containers, 1 pods, 1 images, 2 layers"], "{said}");
+    assert_eq!(lines[3], id);
+    let own = tree.store.join("ctr").join(id);
+    assert!(own.join("userdata/file").exists() && own.join("data").exists() && own.join("artifacts/file").exists());
+
+    // Within the boot they stay.
+    let said = under_boot(&tree, ONE, "ls ctr | wc -l; cat exited/* ctr/v/status ctr/v/work/file");
+    assert_eq!(said, "4\n9\nrunning\nx\n");
+    let look = format!(
+        "ls name; ls ctr | wc -l; ls exited ctr/stays/dependencies pod/shop/containers | wc -l
+        cat ctr/stays/status pod/shop/status check ctr/stays/work/file ctr/stays/data/file; ls layer | wc -l
+        ls image/*/used-by
+        i=0; while test -e {0} && test $i -lt 1000; do sleep 0.01; i=$((i+1)); done; ls {0} 2>&1 | wc -l",
+        own.display()
+    );
+    let said = under_boot(&tree, OTHER, &look);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..5], ["member", "shop", "stays", "2", "6"], "{said}");
+    assert_eq!(lines[5..8], ["configured", "created", "ok: 2 containers, 1 pods, 1 images, 1 layers"], "{said}");
+    assert_eq!(lines[8..], ["x", "x", "1", "1"], "{said}");
+    assert!(!own.exists());
+}
+
+/// A row that does not say whether its container is volatile leaves it alone.
+#[test]
+fn a_damaged_row_makes_nothing_volatile() {
+    let tree = Mounted::new();
+    fs::write(tree.path("create/ctr"), r#"{"name":"a","volatile":true} {"name":"b","volatile":true}"#).unwrap();
+    let id = tree.id("a");
+    tree.unmount();
+    edit(&tree.store, |txn| {
+        let more = redb::TableDefinition::<u64, &[u8]>::new("more");
+        txn.open_table(more).unwrap().insert(serial(txn, &id), [0xff; 3].as_slice()).unwrap();
+    });
+    assert_eq!(under_boot(&tree, OTHER, "ls name; cat ctr/a/status; rm ctr/a; ls name"), "a\nconfigured\n");
+}
+
 #[test]
 fn the_same_boot_changes_nothing() {
     let (tree, _) = with_states();
@@ -112,4 +169,24 @@ fn a_state_that_does_not_decode_is_left_and_named() {
     assert!(said.contains("{\"state\": \"run"), "its bytes are left: {said}");
     assert!(said.contains(&format!("ctr/{id}: ")), "check names it: {said}");
     assert!(said.ends_with("ok\nok: 3 containers, 1 pods, 0 images, 0 layers\n"), "{said}");
+}
+
+#[test]
+fn a_volatile_sandbox_goes_with_the_boot_unless_others_stay_in_it() {
+    let tree = Mounted::new();
+    Image::new("pause", &["base"]).import(&tree, &["pause"]);
+    tree.unmount();
+    let document = |pod: &str, name: &str, volatile: bool| {
+        json!({
+            "podName": pod, "podID": pod.repeat(32), "imageName": "pause", "containerName": name, "volatile": volatile,
+        })
+    };
+    let sandboxes = format!("{}{}", document("aa", "a-infra", true), document("bb", "b-infra", true));
+    let members =
+        format!("{}{}{}", document("aa", "a1", true), document("bb", "b1", true), document("bb", "b2", false));
+    under_boot(&tree, ONE, &format!("echo '{sandboxes}' >create/sandbox; echo '{members}' >create/ctr"));
+    let said = under_boot(&tree, OTHER, "ls name; ls pod; cat check");
+    let lines: Vec<&str> = said.lines().collect();
+    let kept = "bb".repeat(32);
+    assert_eq!(lines, ["b-infra", "b2", "bb", &kept, "ok: 2 containers, 1 pods, 1 images, 3 layers"]);
 }

@@ -12,7 +12,7 @@ use crate::load::Load;
 use crate::support::{Mounted, errno, succeed};
 
 /// A small tmpfs; dropped after the store on it is unmounted.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     fn mount(at: &Path, mib: usize) -> Disk {
@@ -26,13 +26,13 @@ impl Disk {
     }
 
     /// Takes what space is left.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = File::create(self.filler()).unwrap();
         let error = std::iter::repeat_with(|| file.write_all(&[0; 4096])).find_map(Result::err).unwrap();
         assert_eq!(error.raw_os_error(), Some(Errno::ENOSPC as i32));
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 }
@@ -45,7 +45,7 @@ impl Drop for Disk {
     }
 }
 
-fn store_on_disk(mib: usize) -> (Disk, Mounted) {
+pub(crate) fn store_on_disk(mib: usize) -> (Disk, Mounted) {
     let mut disk = None;
     let tree = Mounted::prepared("", |store| disk = Some(Disk::mount(store, mib)));
     (disk.unwrap(), tree)

@@ -1,4 +1,4 @@
-//! A store of schema 1, as the program of that schema left it, under this one.
+//! Stores of earlier schemas, as the programs of those schemas left them, under this one.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,12 +11,13 @@ use crate::rows::{edit, replace_row, serial};
 use crate::support::images::{Image, names_in};
 use crate::support::{CTRFS, Mounted, errno, text};
 
-const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/schema-1/ctrfs.redb.zst");
+/// What the table of containers has of each, less the IDs and times.
+type Columns = [&'static str; 6];
 
-/// What the earlier program's `table/ctr` had, less the IDs and times.
-const CONTAINERS: [[&str; 6]; 8] = [
+/// What the program of schema 1 had in its `table/ctr`.
+const SCHEMA_1: [Columns; 8] = [
     ["damaged", "configured", "-", "-", "-", "-"],
-    ["needs-plain", "exited", "-", "7", "-", "-"],
+    ["needs-plain", "configured", "-", "7", "-", "-"],
     ["back", "configured", "-", "-", "shop", "-"],
     ["front", "configured", "-", "-", "shop", "-"],
     ["on-image", "configured", "-", "-", "-", "docker.io/library/busybox:latest"],
@@ -25,12 +26,30 @@ const CONTAINERS: [[&str; 6]; 8] = [
     ["plain", "configured", "-", "-", "-", "-"],
 ];
 
-/// The store, not mounted yet.
-fn stored() -> Mounted {
+/// What the program of schema 2 had in its `table/ctr`, but for what a reboot resets.
+const SCHEMA_2: [Columns; 10] = [
+    ["damaged", "configured", "-", "-", "-", "-"],
+    ["new-name", "configured", "-", "-", "-", "-"],
+    ["needs-plain", "configured", "-", "7", "-", "-"],
+    ["back", "configured", "-", "-", "shop", "-"],
+    ["front", "configured", "-", "3", "shop", "-"],
+    ["fleeting", "configured", "-", "-", "-", "localhost/upon:latest"],
+    ["on-image", "configured", "-", "-", "-", "localhost/base:latest"],
+    ["no-shm", "configured", "-", "-", "-", "localhost/base:latest"],
+    ["on-directory", "configured", "-", "-", "-", "-"],
+    ["plain", "configured", "-", "-", "-", "-"],
+];
+
+const OK_1: &str = "ok: 8 containers, 1 pods, 0 images, 0 layers\n";
+const OK_2: &str = "ok: 10 containers, 1 pods, 2 images, 5 layers\n";
+
+/// The store of a schema, not mounted yet.
+fn stored(schema: u32) -> Mounted {
     let tree = Mounted::new();
     tree.unmount();
     let mut database = File::create(tree.store.join("ctrfs.redb")).unwrap();
-    zstd::stream::copy_decode(File::open(STORED).unwrap(), &mut database).unwrap();
+    let data = format!("{}/tests/data/schema-{schema}/ctrfs.redb.zst", env!("CARGO_MANIFEST_DIR"));
+    zstd::stream::copy_decode(File::open(data).unwrap(), &mut database).unwrap();
     tree
 }
 
@@ -45,11 +64,11 @@ fn columns(tree: &Mounted) -> Vec<Vec<String>> {
 
 #[test]
 fn a_store_of_schema_1_is_as_it_was() {
-    let tree = stored();
+    let tree = stored(1);
     tree.mount();
-    assert_eq!(tree.read("check"), "ok: 8 containers, 1 pods, 0 images, 0 layers\n");
-    assert_eq!(columns(&tree), CONTAINERS);
-    assert!(tree.read("version").ends_with("schema 2\n"));
+    assert_eq!(tree.read("check"), OK_1);
+    assert_eq!(columns(&tree), SCHEMA_1);
+    assert!(tree.read("version").ends_with("schema 3\n"));
     let config = |name: &str| -> Value { serde_json::from_str(&tree.read(&format!("ctr/{name}/config"))).unwrap() };
     assert_eq!(config("needs-plain")["x-unknown"].to_string(), "1.50");
     assert_eq!(config("on-image")["rootfsImageID"], "0123456789abcdef".repeat(4));
@@ -81,31 +100,86 @@ fn a_store_of_schema_1_is_as_it_was() {
     assert_eq!(tree.read("check"), "ok: 8 containers, 1 pods, 1 images, 2 layers\n");
 }
 
+#[test]
+fn a_store_of_schema_2_is_as_it_was() {
+    let tree = stored(2);
+    tree.mount();
+    assert_eq!(tree.read("check"), OK_2);
+    assert_eq!(columns(&tree), SCHEMA_2);
+    assert!(tree.read("version").ends_with("schema 3\n"));
+    let json = |path: &str| -> Value { serde_json::from_str(&tree.read(path)).unwrap() };
+    assert_eq!(json("ctr/needs-plain/config")["x-unknown"].to_string(), "1.50");
+    assert_eq!(json("ctr/needs-plain/state")["finishedTime"], "2026-01-02T03:04:06Z");
+    let listed = |path: &str| names_in(&tree.path(path));
+    assert_eq!(listed("ctr/back/depends-on"), [tree.id("front")]);
+    assert_eq!(listed("ctr/plain/dependencies"), [tree.id("needs-plain")]);
+    assert_eq!(listed("pod/shop/containers").len(), 2);
+    assert_eq!(listed("name").len(), 11);
+    let [base, upon] = ["base", "upon"].map(|name| fs::read_link(tree.path(&format!("image/{name}"))).unwrap());
+    let [base, upon] = [&base, &upon].map(|link| link.to_str().unwrap());
+    assert_eq!(tree.read("image/base/names"), "localhost/base:latest\nquay.io/team/base:v1\n");
+    assert_eq!(json("ctr/on-image/config")["rootfsImageID"], base);
+    assert_eq!(json("ctr/fleeting/config")["rootfsImageID"], upon);
+    assert_eq!((listed("image/upon/layers"), listed("image/base/used-by").len()), (vec!["0".into(), "1".into()], 2));
+    for (name, entries) in
+        [("plain", [false; 3]), ("on-directory", [true; 3]), ("no-shm", [true, true, false]), ("on-image", [true; 3])]
+    {
+        for (entry, due) in ["rootfs", "config.json", "shm"].into_iter().zip(entries) {
+            assert_eq!(tree.path(&format!("ctr/{name}/{entry}")).exists(), due, "{name}: {entry}");
+        }
+    }
+    // What is new is there and empty, with the store's time.
+    assert_eq!(listed("exited"), [""; 0]);
+    assert_eq!(listed("ctr/plain/data"), [""; 0]);
+    assert!(fs::metadata(tree.path("exited")).unwrap().modified().unwrap() > std::time::UNIX_EPOCH);
+
+    // Volatile was then what a container wrote, not the container: who made it was promised no more.
+    assert_eq!(json("ctr/fleeting/config")["volatile"], true);
+    fs::write(tree.path("create/ctr"), "{\"Dependencies\":[\"fleeting\"]}\n").unwrap();
+
+    // And it goes on.
+    fs::write(tree.path("ctr/plain/data/key"), "value").unwrap();
+    let id = tree.id("needs-plain");
+    fs::remove_dir(tree.path(&format!("ctr/{id}"))).unwrap();
+    assert_eq!(tree.read(&format!("exited/{id}")), "7\n");
+    tree.unmount();
+    tree.mount();
+    assert_eq!(tree.read("ctr/plain/data/key") + &tree.read(&format!("exited/{id}")), "value7\n");
+    assert_eq!(tree.read("check"), OK_2);
+}
+
 /// The check of the files opens a copy, and leaves them as they are.
 #[test]
 fn a_check_migrates_nothing() {
-    let tree = stored();
-    let before = fs::read(tree.store.join("ctrfs.redb")).unwrap();
-    assert_eq!(check(&tree.store), "ok: 8 containers, 1 pods, 0 images, 0 layers\n");
-    assert!(fs::read(tree.store.join("ctrfs.redb")).unwrap() == before);
+    for (schema, ok) in [(1, OK_1), (2, OK_2)] {
+        let tree = stored(schema);
+        let before = fs::read(tree.store.join("ctrfs.redb")).unwrap();
+        assert_eq!(check(&tree.store), ok);
+        assert!(fs::read(tree.store.join("ctrfs.redb")).unwrap() == before);
+    }
 }
 
 #[test]
-fn a_damaged_row_of_schema_1_is_left_as_it_is() {
-    let tree = stored();
+fn a_damaged_row_is_left_as_it_is() {
+    damaged(1, &SCHEMA_1, "ok: 7 containers, 1 pods, 0 images, 0 layers\n");
+    damaged(2, &SCHEMA_2, "ok: 9 containers, 1 pods, 2 images, 5 layers\n");
+}
+
+fn damaged(schema: u32, containers: &[Columns], ok: &str) {
+    let tree = stored(schema);
     tree.mount();
     let id = tree.id("damaged");
     tree.unmount();
-    let tree = stored();
+    let tree = stored(schema);
     edit(&tree.store, |txn| replace_row(txn, serial(txn, &id), |row| row[..row.len() / 2].to_vec()));
     let found = check(&tree.store);
     assert!(found.contains("does not decode"), "{found}");
     tree.mount();
-    assert_eq!(columns(&tree).len(), 8);
-    assert_eq!(columns(&tree)[1..], CONTAINERS[1..]);
+    assert_eq!(columns(&tree).len(), containers.len());
+    assert_eq!(columns(&tree)[1..], containers[1..]);
     assert_ne!(tree.read(&format!("ctr/{id}/health")), "ok\n");
     assert!(!fs::read(tree.path(&format!("ctr/{id}/raw"))).unwrap().is_empty());
     fs::remove_dir(tree.path(&format!("ctr/{id}"))).unwrap();
     assert_eq!(errno(fs::metadata(tree.path("name/damaged"))), Errno::ENOENT);
-    assert_eq!(tree.read("check"), "ok: 7 containers, 1 pods, 0 images, 0 layers\n");
+    assert_eq!(tree.read("check"), ok);
 }

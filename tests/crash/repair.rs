@@ -1,5 +1,7 @@
 //! Damage of every kind: planted, found by name, repaired, found gone; and all else is as it was.
 
+mod few;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -44,7 +46,7 @@ fn files(store: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     let mut all = BTreeMap::new();
-    for dir in ["layers", "ctr"] {
+    for dir in ["layers", "ctr", "images"] {
         walk(store, &store.join(dir), &mut all);
     }
     all

@@ -25,6 +25,12 @@ pub(crate) const HELD: TableDefinition<'_, (u64, u64), u64> = TableDefinition::n
 pub(crate) const CHILDREN: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("children");
 pub(crate) const USERS: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("users");
 pub(crate) const MOUNTED: TableDefinition<'_, u64, ()> = TableDefinition::new("mounted");
+pub(crate) const ITEMS: TableDefinition<'_, (u64, &str), u64> = TableDefinition::new("items");
+pub(crate) const DATA: TableDefinition<'_, u64, u64> = TableDefinition::new("data");
+pub(crate) const MORE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("more");
+pub(crate) const FLAGS: TableDefinition<'_, (u64, &str), u64> = TableDefinition::new("flags");
+pub(crate) const INFRA: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("infra");
+pub(crate) const EXITED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("exited");
 pub(crate) const REQUESTS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("requests");
 
 /// Changes the database in one transaction.
@@ -38,11 +44,13 @@ pub(crate) fn edit<T>(store: &Path, change: impl FnOnce(&WriteTransaction) -> T)
 
 /// The serial of the object with this ID.
 pub(crate) fn serial(txn: &WriteTransaction, id: &str) -> u64 {
-    let digit = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
-    let id: [u8; 32] = std::array::from_fn(digit);
     let ids = txn.open_table(IDS).unwrap();
-    let row = ids.get(&id).unwrap().expect("the ID is there");
+    let row = ids.get(&bytes(id)).unwrap().expect("the ID is there");
     row.value().1
+}
+
+fn bytes(id: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap())
 }
 
 /// Puts other bytes in the place of a row.
@@ -91,5 +99,16 @@ pub(crate) fn dump(store: &Path) -> BTreeMap<String, String> {
     table(&txn, TAGS, &mut all);
     table(&txn, TAG_DIRS, &mut all);
     table(&txn, MOUNTED, &mut all);
+    table(&txn, ITEMS, &mut all);
+    table(&txn, MORE, &mut all);
+    table(&txn, FLAGS, &mut all);
+    table(&txn, INFRA, &mut all);
+    table(&txn, EXITED, &mut all);
     all
+}
+
+/// The serial of the infra container with this ID.
+pub(crate) fn infra(txn: &WriteTransaction, id: &str) -> u64 {
+    let found = txn.open_table(INFRA).unwrap();
+    found.get(&bytes(id)).unwrap().expect("the ID is there").value()
 }

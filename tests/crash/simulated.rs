@@ -189,6 +189,9 @@ fn edit(engine: &Engine, origin: Origin, name: &str, doc: Doc, patch: Value) -> 
 
 /// What people do to a store, with growth and removal of large documents.
 const SCRIPT: &[Step] = &[
+    |e, o| make(e, o, Kind::Ctr, &[json!({"name": "v", "volatile": true})]),
+    |e, o| edit(e, o, "v", Doc::State, json!({"exitCode": 1})),
+    |e, o| e.carry_out(o, vec![Order::Wipe { images: true }]).map(drop),
     |e, o| make(e, o, Kind::Ctr, &[json!({"name": "a"}), json!({"name": "b", "Dependencies": ["a"]})]),
     |e, o| make(e, o, Kind::Pod, &[json!({"name": "pod"})]),
     |e, o| {

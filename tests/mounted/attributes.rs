@@ -47,6 +47,9 @@ fn furnished(options: &str) -> Mounted {
     tree.echo("-1", "ctr/db/exit-code").unwrap();
     tree.echo("/run/netns/x", "ctr/db/netns").unwrap();
     make_imaged(&tree);
+    let gone = tree.make("gone");
+    tree.echo("137", "ctr/gone/exit-code").unwrap();
+    fs::remove_dir(tree.path(&format!("ctr/{gone}"))).unwrap();
     tree
 }
 
@@ -93,7 +96,7 @@ fn assert_modes(tree: &Mounted, secret: u32) {
     for (path, meta) in walk(tree) {
         let name = path.rsplit('/').next().unwrap();
         let shown = ["check", "version", "health", "size-rw", "size-rootfs"].contains(&name)
-            || ["table/", "image/", "layer/"].iter().any(|dir| path.starts_with(dir))
+            || ["table/", "image/", "layer/", "exited/"].iter().any(|dir| path.starts_with(dir))
             || path.starts_with("runtime-config/")
             || path.starts_with("pod/") && name == "status";
         let expected = match name {
@@ -101,7 +104,7 @@ fn assert_modes(tree: &Mounted, secret: u32) {
             _ if meta.is_dir() => 0o755,
             _ if meta.is_symlink() => 0o777,
             _ if shown => 0o444,
-            "config" | "config.json" | "raw" | "refusals" | "control" => secret,
+            "config" | "config.json" | "metadata" | "raw" | "refusals" | "control" => secret,
             _ if path.starts_with("create/") => secret,
             _ => 0o644,
         };
@@ -202,20 +205,23 @@ fn find_newer_shows_exactly_what_a_change_touched() {
     assert_eq!(newer(&|| tree.echo("7", "ctr/web/pid").unwrap()), expected, "a pid");
     expected.extend(of(&format!("pod/{pod}"), &["status"]));
     assert_eq!(newer(&|| tree.echo("running", "ctr/web/status").unwrap()), expected, "a status, in a pod");
-    let expected = of(&format!("ctr/{db}"), &["config", "name", "raw"]);
+    let expected = of(&format!("ctr/{db}"), &["config", "name", "names", "raw"]);
     assert_eq!(newer(&|| append(&tree, "ctr/db/config", r#"{"a":1}"#).unwrap()), expected, "a config");
     let expected = of(&format!("pod/{pod}"), &["config", "name", "raw"]);
     assert_eq!(newer(&|| append(&tree, "pod/shop/config", r#"{"a":1}"#).unwrap()), expected, "a pod's config");
     let mut expected = of(&format!("ctr/{imaged}"), &state);
     expected.extend(of(&format!("ctr/{imaged}"), &["config.json"]));
     assert_eq!(newer(&|| tree.echo("7", "ctr/imaged/pid").unwrap()), expected, "a pid, beside a bundle");
-    let entries = ["config", "name", "raw", "config.json", "image", "size-rootfs"];
+    let entries = ["config", "name", "names", "raw", "config.json", "image", "size-rootfs"];
     let expected = of(&format!("ctr/{imaged}"), &entries);
     assert_eq!(newer(&|| append(&tree, "ctr/imaged/config", r#"{"a":1}"#).unwrap()), expected, "beside an image");
     let mut expected = of(&format!("image/{image}"), &["names"]);
     expected.extend(of("image-name/localhost", &["", "other:1"]).iter().map(|path| path.trim_end_matches('/').into()));
     let tag = || std::os::unix::fs::symlink(&image, tree.path("image-name/localhost/other:1")).unwrap();
     assert_eq!(newer(&tag), expected, "an image's name");
+    let more = ["names", "metadata", "flags", "uidmap", "gidmap"];
+    let set = || fs::write(tree.path("ctr/db/metadata"), "text").unwrap();
+    assert!(newer(&set).is_subset(&of(&format!("ctr/{db}"), &more)), "a text");
     // What changes nothing touches nothing.
     let nothing = BTreeSet::new();
     assert_eq!(newer(&|| tree.echo("7", "ctr/web/pid").unwrap()), nothing);

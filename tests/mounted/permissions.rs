@@ -56,12 +56,18 @@ const ENTRIES: &[(&str, Class)] = &[
     ("create/ctr", Secret),
     ("create/pod", Secret),
     ("create/image", Secret),
+    ("create/sandbox", Secret),
     ("refusals", Record),
     ("check", Shown),
     ("version", Shown),
     ("table/*", Shown),
+    ("exited/*", Shown),
     ("runtime-config/*", Shown),
     ("ctr/*/config", Secret),
+    ("ctr/*/metadata", Secret),
+    ("ctr/*/uidmap", Value),
+    ("ctr/*/gidmap", Value),
+    ("ctr/*/flags/*", Value),
     ("ctr/*/raw", Record),
     ("ctr/*/health", Shown),
     ("ctr/*/state", Value),
@@ -180,6 +186,8 @@ fn filled() -> (Mounted, Vec<String>) {
         .sh(&["sh"], &format!(r#"exec 3<>create/ctr; echo '{{"name":"db","dependencies":["{web}"]}}' >&3; cat <&3"#));
     assert!(created.status.success(), "{}", text(&created));
     make_imaged(&tree);
+    let removed = tree.sh(&["sh"], "mkdir ctr/gone; echo 1 > ctr/gone/exit-code; rm ctr/gone");
+    assert!(removed.status.success(), "{}", text(&removed));
     let mut paths = vec![String::new()];
     let mut next = 0;
     while let Some(directory) = paths.get(next).cloned() {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ctrfs::sys::host::is_host_root;
 use nix::errno::Errno;
 
 use crate::mounting::{flags, mounts_at, refused, umount};
@@ -268,6 +269,77 @@ fn what_a_runtime_mounted_is_taken_away_too() {
         assert!(!is_mounted(&one) && !is_mounted(&other), "by rmdir: {by_rmdir}");
         assert_eq!(host.tree.read("refusals"), refusals, "what is not mounted is no matter");
     }
+}
+
+#[test]
+fn an_upper_that_a_strange_overlay_has_is_refused() {
+    let host = Host::new();
+    host.import();
+    let id = host.make("web", "\"image\":\"plain\"");
+    host.set("web", "1").unwrap();
+    fs::write(host.view(&id, "rootfs").join("written"), "x").unwrap();
+    host.set("web", "0").unwrap();
+    let (own, by_hand) = (host.tree.store.join("ctr").join(&id), host.scratch.path().join("by-hand"));
+    let work = own.join("by-hand");
+    [&work, &by_hand].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+    let extra = if is_host_root() { "" } else { ",userxattr" };
+    let (upper, lower) = (own.join("upper"), host.rootfs());
+    let options =
+        format!("lowerdir={},upperdir={},workdir={},index=on{extra}", lower.display(), upper.display(), work.display());
+    let state = || (host.tree.read("ctr/web/state"), fs::metadata(host.tree.path("ctr/web/state")).unwrap().modified());
+    // A server that has unmounted it itself, and one that knows nothing.
+    for killed in [false, true] {
+        let before = state();
+        // With index=on the kernel makes none before the container's own has ended.
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "overlay", "-o", &options, "by-hand"]).arg(&by_hand);
+        wait_until("the last overlay has ended", || mount.output().unwrap().status.success());
+        if killed {
+            host.tree.kill_server();
+        }
+        let words = format!("{} is in use by the overlay mounted at {}", upper.display(), by_hand.display());
+        host.is_refused(host.set("web", "1"), Errno::EBUSY, &words);
+        assert_eq!(host.mounted("web"), "0\n");
+        assert_eq!(format!("{:?}", state()), format!("{before:?}"), "a refused write changes nothing");
+        host.nothing_is_left(&id);
+        succeed(Command::new("umount").arg(&by_hand));
+        host.set("web", "1").unwrap();
+        assert_eq!(fs::read_to_string(host.view(&id, "rootfs").join("written")).unwrap(), "x");
+        host.set("web", "0").unwrap();
+    }
+}
+
+#[test]
+fn what_fails_half_way_is_recorded_as_it_was() {
+    let host = Host::new();
+    let id = host.plain("web");
+    let primaries = host.run_root().join("p").join(&id);
+    let state = || {
+        let state = host.tree.read("ctr/web/state");
+        assert_eq!(fs::metadata(host.tree.path("ctr/web/state")).unwrap().len(), state.len() as u64);
+        state
+    };
+    // There is no place for shm.
+    let before = state();
+    fs::create_dir(&primaries).unwrap();
+    fs::write(primaries.join("shm"), "").unwrap();
+    for _ in 0..2 {
+        host.is_refused(host.set("web", "1"), Errno::EIO, "Not a directory");
+        assert_eq!((host.mounted("web").as_str(), state()), ("0\n", before.clone()));
+        assert_eq!(host.mounts_of(&id), [""; 0]);
+    }
+    fs::remove_file(primaries.join("shm")).unwrap();
+    host.set("web", "1").unwrap();
+    assert_eq!(host.mounts_of(&id).len(), 4);
+    // What somebody put there stays.
+    let before = state();
+    fs::write(primaries.join("stray"), "").unwrap();
+    host.is_refused(host.set("web", "0"), Errno::EIO, "Directory not empty");
+    assert_eq!(state(), before);
+    fs::remove_file(primaries.join("stray")).unwrap();
+    host.set("web", "0").unwrap();
+    host.nothing_is_left(&id);
+    assert!(!state().contains("mountPoint"));
 }
 
 #[test]

@@ -106,6 +106,13 @@ impl Mounted {
         wait_until("keeper and server end", || pids.iter().all(|pid| !is_alive(*pid)));
     }
 
+    /// Unmounts though containers run, which keep what they have mounted, and waits for the processes.
+    pub fn unmount_while_live(&self) {
+        let pids = self.processes();
+        succeed(Command::new(CTRFS).args(["umount", "--lazy"]).arg(&self.at));
+        wait_until("keeper and server end", || pids.iter().all(|pid| !is_alive(*pid)));
+    }
+
     /// A path below the mount.
     pub fn path(&self, below: &str) -> PathBuf {
         self.at.join(below)

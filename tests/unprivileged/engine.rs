@@ -22,6 +22,19 @@ fn it_has_80_lines_at_most() {
 }
 
 #[test]
+fn the_scripts_that_play_engines_have_40_lines_at_most() {
+    for script in ["scripts/cri.sh", "scripts/storage.sh"] {
+        let lines = text_of(script).lines().count();
+        assert!(lines <= 40, "{script}: {lines} lines");
+        for name in SHELLS {
+            let output = shell(name).arg(repository(script)).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{script} needs an image");
+            assert!(text(&output).contains(".sh IMAGE"), "{}", text(&output));
+        }
+    }
+}
+
+#[test]
 fn every_shell_reads_it_and_it_says_what_it_takes() {
     for name in SHELLS {
         let output = shell(name).arg("-n").arg(repository("scripts/engine")).output().unwrap();

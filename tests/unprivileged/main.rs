@@ -4,6 +4,7 @@
 mod support;
 
 mod engine;
+mod exited;
 mod manual;
 mod readme;
 mod rooms;

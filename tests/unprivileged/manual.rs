@@ -148,17 +148,21 @@ const DIRS: [(&str, &str); 9] = [
 ];
 
 /// Entries that are made from lists.
-const LISTED: [&str; 14] = [
+const LISTED: [&str; 18] = [
+    "exited/ID",
+    "ctr/ID/flags/FLAG",
     "ctr/ID",
     "pod/ID",
     "name/NAME",
     "id/ID",
     "ctr/ID/dependencies/ID",
     "ctr/ID/depends-on/ID",
+    "ctr/ID/data/KEY",
     "pod/ID/containers/ID",
     "image/ID",
     "image/ID/layers/N",
     "image/ID/used-by/ID",
+    "image/ID/data/KEY",
     "image-name/NAME",
     "layer/ID",
     "layer/ID/children/ID",
@@ -215,6 +219,16 @@ fn every_verb_of_control_is_described_and_no_other() {
     let table = text_of("src/tree/control.rs");
     let names = table.lines().filter_map(|line| line.strip_prefix("        name: \"")?.strip_suffix("\","));
     assert_eq!(described, names.map(str::to_owned).collect());
+}
+
+#[test]
+fn every_key_of_a_sandbox_is_described_and_no_other() {
+    let lines = section("man/ctrfs.5", "MAKING AND REMOVING");
+    let begin = lines.iter().position(|line| line == ".Ss Sandboxes").unwrap();
+    let part = lines[begin + 1..].iter().take_while(|line| !line.starts_with(".Ss "));
+    let words = part.filter_map(|line| line.strip_prefix(".It Ql ")).flat_map(str::split_whitespace);
+    let described: Words = words.filter(|word| *word != ",").map(str::to_owned).collect();
+    assert_eq!(described, ctrfs::model::sandbox::KEYS.iter().map(|(key, _)| (*key).to_owned()).collect());
 }
 
 #[test]

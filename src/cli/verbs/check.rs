@@ -1,7 +1,5 @@
 //! `ctrfs check`: of the live store through its tree where it is mounted, else of the files.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,39 +7,33 @@ use serde_json::json;
 
 use super::error::Error;
 use super::print;
-use super::tree::Tree;
+use super::target::{Target, Where};
 use crate::daemon::offline;
 
 /// The arguments of `ctrfs check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The store's directory, or where it is mounted [default: $CTRFS_AT, else the only one mounted]
-    #[arg(value_name = "STORE|MOUNTPOINT")]
-    place: Option<PathBuf>,
     /// Mend what is found, and remove images and layers that cannot be mended
     #[arg(long)]
     repair: bool,
     /// Remove containers and pods that cannot be mended, too
     #[arg(long, requires = "repair")]
     force: bool,
-}
-
-/// What is checked.
-enum Place {
-    /// A store that is mounted, through its tree.
-    Mounted(Tree),
-    /// The files of one that is not.
-    Store(PathBuf),
+    #[command(flatten)]
+    target: Target,
 }
 
 impl Check {
     /// Prints what was done, and the findings; a sound store is a success.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
-        let place = Place::find(self.place)?;
+        let place = self.target.find()?;
         if self.repair {
-            print(&place.repair(self.force)?)?;
+            print(&repair(&place, self.force)?)?;
         }
-        let text = place.check()?;
+        let text = match &place {
+            Where::Tree(tree) => tree.read("check")?,
+            Where::Store(dir) => offline::check(dir).map_err(Error::Store)?,
+        };
         let is_sound = text.starts_with("ok");
         // What a repair leaves it has said.
         if is_sound || !self.repair {
@@ -51,35 +43,17 @@ impl Check {
     }
 }
 
-impl Place {
-    fn find(given: Option<PathBuf>) -> Result<Place, Error> {
-        let Some(given) = given else { return Tree::find(super::tree::At::default()).map(Place::Mounted) };
-        let dir = fs::canonicalize(&given).map_err(|cause| Error::Directory { dir: given, cause })?;
-        Ok(match Tree::of_store(&dir)? {
-            Some(tree) => Place::Mounted(tree),
-            None => Tree::mounted_at(&dir)?.map_or(Place::Store(dir), Place::Mounted),
-        })
-    }
-
-    fn check(&self) -> Result<String, Error> {
-        match self {
-            Place::Mounted(tree) => tree.read("check"),
-            Place::Store(dir) => offline::check(dir).map_err(Error::Store),
+fn repair(place: &Where, force: bool) -> Result<String, Error> {
+    match place {
+        Where::Tree(tree) => {
+            let mut lines = String::new();
+            let order = format!("{}\n", json!({"verb": "repair", "force": force}));
+            tree.ask("control", "repair the store", order.as_bytes(), &mut lines)?;
+            Ok(lines)
         }
-    }
-
-    fn repair(&self, force: bool) -> Result<String, Error> {
-        match self {
-            Place::Mounted(tree) => {
-                let mut lines = String::new();
-                let order = format!("{}\n", json!({"verb": "repair", "force": force}));
-                tree.ask("control", "repair the store", order.as_bytes(), &mut lines)?;
-                Ok(lines)
-            }
-            Place::Store(dir) => {
-                let lines = offline::repair(dir, force).map_err(Error::Store)?;
-                Ok(lines.into_iter().map(|line| line + "\n").collect())
-            }
+        Where::Store(dir) => {
+            let lines = offline::repair(dir, force).map_err(Error::Store)?;
+            Ok(lines.into_iter().map(|line| line + "\n").collect())
         }
     }
 }

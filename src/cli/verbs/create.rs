@@ -16,6 +16,9 @@ pub(crate) struct Create {
     /// Create pods instead of containers
     #[arg(long)]
     pod: bool,
+    /// Create pod sandboxes instead: pods, each with its infra container
+    #[arg(long, conflicts_with = "pod")]
+    sandbox: bool,
     #[command(flatten)]
     at: At,
 }
@@ -23,15 +26,18 @@ pub(crate) struct Create {
 impl Create {
     /// Creates what standard input says.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
-        let kind = if self.pod { Kind::Pod } else { Kind::Container };
+        let (entry, noun) = match (self.sandbox, self.pod) {
+            (true, _) => ("create/sandbox", "sandbox"),
+            (false, true) => ("create/pod", Kind::Pod.noun()),
+            (false, false) => ("create/ctr", Kind::Container.noun()),
+        };
         let tree = Tree::find(self.at)?;
         let mut input = Vec::new();
         io::stdin().read_to_end(&mut input).map_err(Error::Input)?;
         let documents = count(&input)?;
-        let entry = format!("create/{}", kind.directory());
-        let what = format!("create {}", kind.noun());
+        let what = format!("create {noun}");
         let mut ids = String::new();
-        let done = tree.ask(&entry, &what, &input, &mut ids);
+        let done = tree.ask(entry, &what, &input, &mut ids);
         print(&ids)?;
         done?;
         let answers = ids.lines().count();

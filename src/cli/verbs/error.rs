@@ -64,6 +64,10 @@ pub(crate) enum Error {
     Terminal,
     /// The file cannot be written.
     File { path: PathBuf, cause: io::Error },
+    /// Nobody can be asked whether everything is to go.
+    Unconfirmed,
+    /// Whoever was asked said no.
+    Declined,
     /// Signals cannot be waited for.
     Signals(io::Error),
     /// A signal came; what was begun has been removed.
@@ -86,7 +90,9 @@ impl Error {
     /// Whether the tree said that there is no such object.
     pub(crate) fn is_gone(&self) -> bool {
         match self {
-            Error::Call { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Error::Call { cause, .. } => {
+                matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+            }
             Error::NoSuch { .. } => true,
             _ => false,
         }
@@ -145,6 +151,10 @@ impl fmt::Display for Error {
             Error::Export(cause) => cause.fmt(f),
             Error::Commit(cause) => cause.fmt(f),
             Error::Terminal => f.write_str("no archive is written to a terminal; name a file, or redirect the output"),
+            Error::Unconfirmed => {
+                f.write_str("there is no terminal to ask on whether everything is to go; say so with --yes")
+            }
+            Error::Declined => f.write_str("nothing was removed"),
             Error::File { path, cause } => write!(f, "{}: {}", path.display(), say(cause)),
             Error::Signals(cause) => write!(f, "signals: {}", say(cause)),
             Error::Interrupted => f.write_str("interrupted; nothing was made"),

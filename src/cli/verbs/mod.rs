@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod error;
 mod export;
+mod gc;
 mod image;
 mod init;
 mod interruption;
@@ -22,16 +23,19 @@ mod ps;
 mod refusals;
 mod rm;
 mod rootfs;
+mod start;
 mod table;
+mod target;
 mod time;
 mod tree;
+mod wipe;
 
 /// What can be asked of ctrfs besides mounting it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Make a new, empty store
     Init(init::Init),
-    /// Create containers, or pods, from JSON documents on standard input
+    /// Create containers, pods or pod sandboxes from JSON documents on standard input
     ///
     /// Prints the new IDs, one a line. The keys are those of config; {} takes every default. Several
     /// documents are one transaction: all are created, or none.
@@ -40,6 +44,12 @@ pub(crate) enum Verb {
     ///
     /// Takes full IDs and exact names, never prefixes. Goes on after a failure and tells all of them.
     Rm(rm::Rm),
+    /// Mount containers' root filesystems
+    ///
+    /// Prints where each is, a line for each container.
+    Start(start::Start),
+    /// Unmount containers' root filesystems
+    Stop(start::Stop),
     /// List containers, or pods
     Ps(ps::Ps),
     /// List what a container changed in its image's files
@@ -61,6 +71,14 @@ pub(crate) enum Verb {
     /// Prints "ok", or one line for each finding and exits 1. A repair prints a line for each thing that
     /// it mended, removed or left.
     Check(check::Check),
+    /// Show files beside a store that belong to nothing in it, or remove them
+    ///
+    /// Prints a line for each: its bytes and its path.
+    Gc(gc::Gc),
+    /// Remove all containers and pods
+    ///
+    /// In one transaction, refused while a container is running or paused. Prints the IDs removed.
+    Wipe(wipe::Wipe),
 }
 
 impl Verb {
@@ -70,12 +88,16 @@ impl Verb {
             Verb::Init(init) => init.run(),
             Verb::Create(create) => create.run(),
             Verb::Rm(rm) => rm.run(),
+            Verb::Start(start) => start.run(),
+            Verb::Stop(stop) => stop.run(),
             Verb::Ps(ps) => ps.run(),
             Verb::Diff(diff) => diff.run(),
             Verb::Export(export) => export.run(),
             Verb::Commit(commit) => commit.run(),
             Verb::Image(image) => image.run(),
             Verb::Check(check) => check.run(),
+            Verb::Gc(gc) => gc.run(),
+            Verb::Wipe(wipe) => wipe.run(),
         };
         outcome.unwrap_or_else(|error| {
             report(&error);

@@ -49,10 +49,7 @@ pub(super) struct Layers {
 impl Container {
     /// Finds a container by its ID, its name or a prefix.
     pub(super) fn find(tree: &Tree, word: &str, what: &str) -> Result<Container, Error> {
-        let id = match tree.resolve(Kind::Container, word, what) {
-            Err(error @ Error::NoSuch { .. }) => by_prefix(tree, word, what)?.ok_or(error)?,
-            id => id?,
-        };
+        let id = resolve(tree, word, what)?;
         let entry = format!("ctr/{id}/config");
         let config = tree.read(&entry)?;
         let config: Value = serde_json::from_str(&config).map_err(|_| Error::Document(entry))?;
@@ -108,6 +105,14 @@ impl Layers {
     pub(super) fn whole_view(&self) -> Result<OwnedFd, Error> {
         let layers: Vec<PathBuf> = self.upper.iter().chain(&self.lowers).cloned().collect();
         mounts::lowers_view(&layers, marks().userxattr).map_err(Error::Layers)
+    }
+}
+
+/// The full ID of a container that an ID, a name or a prefix means.
+pub(super) fn resolve(tree: &Tree, word: &str, what: &str) -> Result<String, Error> {
+    match tree.resolve(Kind::Container, word, what) {
+        Err(error @ Error::NoSuch { .. }) => by_prefix(tree, word, what)?.ok_or(error),
+        id => id,
     }
 }
 

@@ -68,16 +68,16 @@ impl Tree {
         }
     }
 
+    /// Finds the tree that is mounted on a directory.
+    pub(crate) fn mounted_at(directory: &Path) -> Result<Option<Tree>, Error> {
+        let mount = mountinfo::mounted_at(directory).map_err(Error::Mounts)?;
+        Ok(mount.filter(is_tree).map(|_| Tree { root: directory.to_owned() }))
+    }
+
     /// Finds the tree of a store, named by its canonical path, if it is mounted.
     pub(crate) fn of_store(store: &Path) -> Result<Option<Tree>, Error> {
         let mounts = mountinfo::read().map_err(Error::Mounts)?;
         Ok(of_source(&mounts, store).map(|root| Tree { root }))
-    }
-
-    /// The tree that is mounted on a directory, named by its canonical path.
-    pub(crate) fn mounted_at(dir: &Path) -> Result<Option<Tree>, Error> {
-        let mount = mountinfo::mounted_at(dir).map_err(Error::Mounts)?;
-        Ok(mount.filter(is_tree).map(|mount| Tree { root: mount.mount_point }))
     }
 
     /// Where the tree is mounted.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub graph_root: Option<String>,
     /// `graph-driver-name=`: what stacks the layers.
     pub graph_driver_name: Option<String>,
+    /// `transient`: every container that is made goes with the boot.
+    pub transient: bool,
     /// `remount`: change the flags of the mount that is there.
     pub remount: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Settings {
             tmp_dir: None,
             graph_root: None,
             graph_driver_name: None,
+            transient: false,
             remount: false,
         }
     }
@@ -167,7 +170,12 @@ impl Settings {
     pub fn to_option_string(&self) -> String {
         let plain = Self::default();
         let mut text = String::from(if self.read_only { "ro" } else { "rw" });
-        let flags = [(self.no_exec, "noexec"), (self.no_symfollow, "nosymfollow"), (self.allow_other, "allow_other")];
+        let flags = [
+            (self.no_exec, "noexec"),
+            (self.no_symfollow, "nosymfollow"),
+            (self.allow_other, "allow_other"),
+            (self.transient, "transient"),
+        ];
         for (_, name) in flags.iter().filter(|(set, _)| *set) {
             push(&mut text, name, None);
         }
@@ -286,7 +294,7 @@ mod tests {
     #[test]
     fn settings_survive_the_trip_through_text() {
         let text = "ro,noexec,nosymfollow,allow_other,gid=7,threads=3,cache=5,runroot=/r,\
-                    static-dir=/s,tmp-dir=\"/t,u\",graph-root=/g,graph-driver-name=overlay";
+                    static-dir=/s,tmp-dir=\"/t,u\",graph-root=/g,graph-driver-name=overlay,transient";
         let settings = Settings::parse(text).unwrap();
         assert_eq!(settings.tmp_dir.as_deref(), Some("/t,u"));
         assert_eq!(Settings::parse(&settings.to_option_string()).unwrap(), settings);

@@ -75,6 +75,7 @@ pub static MOUNT_OPTIONS: &[MountOption] = &[
         s.graph_driver_name = Some(v.to_owned());
         Ok(())
     }),
+    flag("transient", "make every new container volatile: it goes with the boot", |s| s.transient = true),
     flag("noexec", "let nothing be executed", |s| s.no_exec = true),
     flag("exec", "undo noexec (default)", |s| s.no_exec = false),
     flag("nosymfollow", "follow no symlinks", |s| s.no_symfollow = true),

@@ -9,10 +9,12 @@
 //!
 //! A lost view is made again; a lost primary is a container that has lost its files. Whether
 //! something is mounted is asked of the kernel each time and remembered nowhere. No lock is held
-//! here: one thread does all this, and never one that answers requests of the tree.
+//! here: one thread does all this, and never one that answers requests of the tree. What was taken
+//! away ends on a second thread.
 
 mod error;
 mod overlay;
+mod reaper;
 mod shm;
 mod undo;
 mod upper;
@@ -23,6 +25,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::model::id::Id;
 use crate::sys::host;
@@ -33,6 +36,7 @@ pub use overlay::{Tier, lowers_view};
 pub use shm::Shm;
 
 use overlay::Overlay;
+use reaper::Reaper;
 use undo::Undo;
 use upper::Upper;
 
@@ -96,9 +100,9 @@ pub struct Volatile<'a> {
     pub trash: &'a Path,
 }
 
-/// What [`Mounts::take`] has taken out of the tree. Dropping it ends the mounts: that may last, for
-/// the end of an overlay that is not volatile writes its whole filesystem to the disk.
-#[derive(Debug)]
+/// What [`Mounts::take`] and [`Mounts::hide`] have taken out of the tree. Dropping it ends the mounts:
+/// that may last, for the end of an overlay that is not volatile writes its whole filesystem to the disk.
+#[derive(Debug, Default)]
 pub struct Taken {
     mounts: Vec<OwnedFd>,
 }
@@ -110,12 +114,13 @@ pub struct Mounts {
     tier: Tier,
     /// This user may not write `trusted.overlay.*`.
     userxattr: bool,
+    reaper: Reaper,
 }
 
 impl Taken {
-    /// Whether there was nothing to take.
-    pub fn is_empty(&self) -> bool {
-        self.mounts.is_empty()
+    /// Adds what else was taken.
+    pub fn add(&mut self, other: Taken) {
+        self.mounts.extend(other.mounts);
     }
 }
 
@@ -123,7 +128,7 @@ impl Mounts {
     /// Makes RUNROOT/p, and finds out what this kernel can do.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be made, or there can be no more threads.
     pub fn open(run_root: &Path) -> Result<Mounts, MountError> {
         Mounts::with_tier(run_root, Tier::probe())
     }
@@ -131,13 +136,14 @@ impl Mounts {
     /// The same, where what the kernel can do is known.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// As [`Mounts::open`].
     pub fn with_tier(run_root: &Path, tier: Tier) -> Result<Mounts, MountError> {
         let primaries = run_root.join("p");
         let mut undo = Undo::default();
         undo.directory(&primaries, WAY)?;
         undo.keep();
-        Ok(Mounts { primaries, tier, userxattr: !host::is_host_root() })
+        let reaper = Reaper::start().map_err(MountError::step("start", "the thread that ends mounts"))?;
+        Ok(Mounts { primaries, tier, userxattr: !host::is_host_root(), reaper })
     }
 
     /// Whether overlays here call their own attributes `user.overlay.*`.
@@ -147,7 +153,12 @@ impl Mounts {
 
     /// Where a primary is, mounted or not.
     pub fn path(&self, key: Id, part: Part) -> PathBuf {
-        self.primaries.join(key.to_string()).join(part.name())
+        self.directory(key).join(part.name())
+    }
+
+    /// The directory that a key's primaries are in.
+    pub fn directory(&self, key: Id) -> PathBuf {
+        self.primaries.join(key.to_string())
     }
 
     /// Whether a primary is mounted, as the kernel says.
@@ -172,12 +183,23 @@ impl Mounts {
     /// # Errors
     /// What the kernel says, or what must not be mounted; nothing is left behind then.
     pub fn rootfs(&self, key: Id, spec: &Rootfs<'_>) -> Result<(), MountError> {
+        self.rootfs_telling(key, spec, &mut || {})
+    }
+
+    /// The same, and says so once only the kernel itself is left that may refuse.
+    ///
+    /// # Errors
+    /// As [`Mounts::rootfs`].
+    pub fn rootfs_telling(&self, key: Id, spec: &Rootfs<'_>, checked: &mut dyn FnMut()) -> Result<(), MountError> {
         if self.is_mounted(key, Part::Rootfs) {
             return Ok(());
         }
         let mut undo = Undo::default();
         let mount = match *spec {
-            Rootfs::Plain(directory) => clone_of(directory)?,
+            Rootfs::Plain(directory) => {
+                checked();
+                clone_of(directory)?
+            }
             Rootfs::Overlay { lowers, upper, work, volatile, label } => {
                 let overlay = Overlay {
                     lowers,
@@ -190,9 +212,10 @@ impl Mounts {
                 };
                 overlay.check()?;
                 let directories = Upper { upper, work };
-                directories.check_unused(self.tier, &overlay, &self.primaries.join("trial"))?;
+                directories.check_unused(self.tier, &overlay, &self.primaries)?;
                 directories.guard(volatile, &mut undo)?;
                 directories.make(&lowers[0], &mut undo)?;
+                checked();
                 overlay.mount(self.tier)?
             }
         };
@@ -213,7 +236,7 @@ impl Mounts {
     /// Attaches a primary.
     fn put(&self, key: Id, part: Part, mount: BorrowedFd<'_>, mut undo: Undo) -> Result<(), MountError> {
         let path = self.path(key, part);
-        undo.directory(&self.primaries.join(key.to_string()), WAY)?;
+        undo.directory(&self.directory(key), WAY)?;
         undo.directory(&path, WAY)?;
         let directory = mounting::open_no_follow(&path).map_err(MountError::step("open", &path))?;
         mounting::attach(mount, directory.as_fd()).map_err(MountError::step("mount", &path))?;
@@ -244,7 +267,7 @@ impl Mounts {
             errors.extend(self.take_part(key, part, &mut taken).err());
         }
         if errors.is_empty() {
-            errors.extend(remove_directory(&self.primaries.join(key.to_string())).err());
+            errors.extend(remove_directory(&self.directory(key)).err());
         }
         match errors.pop() {
             None => Ok(Taken { mounts: taken }),
@@ -266,6 +289,19 @@ impl Mounts {
         remove_directory(&path)
     }
 
+    /// Ends what was taken of a key, on a thread of its own: nobody waits for that but
+    /// [`Mounts::wait_for_end`]; only when very much is ending, this does.
+    pub fn end(&self, key: Id, taken: Taken) {
+        if !taken.mounts.is_empty() {
+            self.reaper.end(key, taken.mounts);
+        }
+    }
+
+    /// Waits for what [`Mounts::end`] began for a key, not longer than `limit`.
+    pub fn wait_for_end(&self, key: Id, limit: Duration) {
+        self.reaper.wait(key, limit);
+    }
+
     /// Shows a primary at `at` below `root`, as a view with nosuid and nodev; nothing to do if it
     /// is shown there. `at` is looked up, so its filesystem must be able to answer.
     ///
@@ -285,11 +321,6 @@ impl Mounts {
     pub fn hide(&self, root: BorrowedFd<'_>, at: &Path) -> Result<Taken, MountError> {
         Ok(Taken { mounts: view::hide(root, at)? })
     }
-}
-
-/// Whether anything of a key is or was mounted below a RUNROOT, whoever mounted it.
-pub fn is_left_mounted(run_root: &Path, key: Id) -> bool {
-    run_root.join("p").join(key.to_string()).exists()
 }
 
 /// A detached, private copy of a user's directory.

@@ -1,13 +1,12 @@
 //! Overlays, detached: the same options in each of the ways that kernels have learned to take them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{MAX_LAYERS, MountError, accept_missing};
+use super::{MAX_LAYERS, MountError};
 use crate::sys::mounting::{self, Attributes, NewFs, Refusal};
 
 /// How this kernel takes the directories of an overlay.
@@ -61,7 +60,7 @@ pub(super) struct Overlay<'a> {
     pub(super) userxattr: bool,
     /// Nothing is synced.
     pub(super) volatile: bool,
-    /// The kernel refuses an upper directory that another overlay has.
+    /// The kernel refuses an upper directory that another overlay has, as a layer too.
     pub(super) exclusive: bool,
     /// The SELinux label of all files.
     pub(super) label: Option<&'a str>,
@@ -71,12 +70,15 @@ impl Overlay<'_> {
     /// The options that name no directory, all of them, lest defaults of the module change what an
     /// upper directory means.
     fn options(&self) -> Vec<(&'static str, Option<&str>)> {
-        let mut options = vec![
-            ("index", Some(if self.exclusive { "on" } else { "off" })),
-            ("metacopy", Some("off")),
-            ("redirect_dir", Some("nofollow")),
-            ("xino", Some("off")),
-        ];
+        let index = match (self.exclusive, self.upper) {
+            (false, _) => ("index", Some("off")),
+            (true, Some(_)) => ("index", Some("on")),
+            // Where nothing is written, that is taken for useless, but this switches it on for all that
+            // (ovl_fs_params_verify()).
+            (true, None) => ("nfs_export", Some("on")),
+        };
+        let mut options =
+            vec![index, ("metacopy", Some("off")), ("redirect_dir", Some("nofollow")), ("xino", Some("off"))];
         options.extend(self.userxattr.then_some(("userxattr", None)));
         options.extend(self.volatile.then_some(("volatile", None)));
         options.extend(self.label.map(|label| ("context", Some(label))));
@@ -133,28 +135,26 @@ impl Overlay<'_> {
     /// Whether any overlay, in any mount namespace, writes to this upper directory.
     ///
     /// A second one would be made without a word and corrupt both. So the kernel is asked for one
-    /// that nobody sees, with index=on: it then refuses (EBUSY) what is another's upper directory.
-    /// `scratch` is a directory that is not there before or after.
-    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path, scratch: &Path) -> Result<bool, MountError> {
-        let trial = Overlay { source: "ctrfs-trial", volatile: true, exclusive: true, ..*self };
-        let refusal = if self.userxattr {
+    /// that nobody sees and that refuses (EBUSY) what is another's upper directory. `beside` is any
+    /// directory that lies neither in the upper nor around it.
+    pub(super) fn upper_is_in_use(&self, tier: Tier, upper: &Path, beside: &Path) -> Result<bool, MountError> {
+        let layers = [upper.to_owned(), beside.to_owned()];
+        let trial = Overlay { source: "ctrfs-trial", volatile: false, exclusive: true, label: None, ..*self };
+        let trial = if self.userxattr {
             // That the upper is its own work directory is refused, too, and said in the kernel's log,
             // but after EBUSY (ovl_get_upper(), ovl_get_workdir()); nothing is written.
-            Overlay { lowers: &self.lowers[..1], upper: Some((upper, upper)), ..trial }.try_mount(tier).err()
+            Overlay { lowers: &self.lowers[..1], upper: Some((upper, upper)), ..trial }
         } else {
-            // As a layer (ovl_get_layers()): quiet, but index=on then takes a privilege over the host.
-            let clear = || accept_missing(fs::remove_dir_all(scratch)).map_err(MountError::step("remove", scratch));
-            clear()?;
-            let [new, work] = ["upper", "work"].map(|name| scratch.join(name));
-            for directory in [&new, &work] {
-                fs::create_dir_all(directory).map_err(MountError::step("make", directory))?;
-            }
-            let lowers = [upper.to_owned()];
-            let refusal = Overlay { lowers: &lowers, upper: Some((&new, &work)), ..trial }.try_mount(tier).err();
-            clear()?;
-            refusal
+            // As a layer (ovl_get_layers()): quiet, and nothing is made for it, but it takes a privilege
+            // over the host, to find files by their handles.
+            Overlay { lowers: &layers, upper: None, ..trial }
         };
-        Ok(refusal.is_some_and(|refusal| refusal.error.kind() == ErrorKind::ResourceBusy))
+        match trial.try_mount(tier) {
+            Ok(_) => Ok(false),
+            Err(refusal) if refusal.error.kind() == ErrorKind::ResourceBusy => Ok(true),
+            Err(_) if self.userxattr => Ok(false),
+            Err(refusal) => Err(MountError::Overlay(refusal)),
+        }
     }
 
     /// The options as mount(2) takes them, with the directories' paths if those need no escapes and

@@ -24,11 +24,17 @@ pub struct Shm {
 }
 
 impl Shm {
+    /// Refuses what cannot be, before anything is made for it.
+    ///
+    /// # Errors
+    /// [`MountError::NoShmSize`].
+    pub fn check(&self) -> Result<(), MountError> {
+        if self.size == 0 { Err(MountError::NoShmSize) } else { Ok(()) }
+    }
+
     /// A detached mount of it; `key` is for those who read mountinfo.
     pub(super) fn mount(&self, key: Id) -> Result<OwnedFd, MountError> {
-        if self.size == 0 {
-            return Err(MountError::NoShmSize);
-        }
+        self.check()?;
         self.try_mount(key).map_err(MountError::Shm)
     }
 

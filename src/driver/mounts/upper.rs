@@ -32,9 +32,10 @@ pub(super) struct Upper<'a> {
 }
 
 impl Upper<'_> {
-    /// Refuses if an overlay has it; `overlay` is the one that is to have it.
-    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>, scratch: &Path) -> Result<(), MountError> {
-        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper, scratch)? {
+    /// Refuses if an overlay has it; `overlay` is the one that is to have it. What is not there yet
+    /// nobody has.
+    pub(super) fn check_unused(&self, tier: Tier, overlay: &Overlay<'_>, beside: &Path) -> Result<(), MountError> {
+        if !self.upper.exists() || !overlay.upper_is_in_use(tier, self.upper, beside)? {
             return Ok(());
         }
         Err(MountError::InUse { upper: self.upper.to_owned(), mounted_at: mounted_at(self.upper) })

@@ -2,11 +2,11 @@
 
 use super::Result;
 use crate::model::id::Id;
-use crate::model::record::{Change, Kind, Nanos, Row, Serial};
+use crate::model::record::{Change, Kind, More, Nanos, Row, Serial};
 use crate::store::query::{Query, Update};
 use crate::store::tables::{
-    CHILDREN, DIGESTS, DOCS, HELD, IDS, MEMBERS, MOUNTED, NAMES, NEEDED, NEEDS, OBJECTS, PLACES, REQUESTS, TAG_DIRS,
-    TAGGED, TAGS, USERS, meta,
+    CHILDREN, DATA, DIGESTS, DOCS, EXITED, FLAGS, HELD, IDS, INFRA, ITEMS, MEMBERS, MORE, MOUNTED, NAMES, NEEDED,
+    NEEDS, OBJECTS, PLACES, REQUESTS, TAG_DIRS, TAGGED, TAGS, USERS, meta,
 };
 
 /// What mends a finding.
@@ -35,6 +35,10 @@ pub(super) enum Step {
     Forget(Foreign),
     /// A directory of image names is made.
     MakeTagDir(String),
+    /// A name is bound to a container that says it has it.
+    Bind(String, Serial),
+    /// What a container has beside its record.
+    PutMore(Serial, Box<More>),
 }
 
 /// An entry of an index, key and value.
@@ -55,6 +59,10 @@ pub(super) enum Entry {
     Child((Serial, Serial)),
     User((Serial, Serial)),
     Mounted(Serial),
+    Infra(Id, Serial),
+    Flag((Serial, String), Serial),
+    Item((Serial, String), Serial),
+    Exited(Id, Serial),
 }
 
 /// An entry that can only be dropped, by its key.
@@ -65,6 +73,8 @@ pub(super) enum Foreign {
     Object(u8, Serial),
     Doc(Serial, u8),
     Request(u64, u64),
+    More(Serial),
+    Data(Serial),
 }
 
 impl Fix {
@@ -122,6 +132,11 @@ impl Update<'_> {
                 Step::Drop(entry) => self.drop_entry(entry)?,
                 Step::Forget(foreign) => self.forget(foreign)?,
                 Step::MakeTagDir(path) => changes.push(Change::TagDir(self.put_tag_dir(path, now)?)),
+                Step::Bind(name, ctr) => drop(self.bind(name, Kind::Ctr, *ctr, now)?),
+                Step::PutMore(ctr, more) => {
+                    self.put_more(*ctr, more)?;
+                    changes.push(Change::More(*ctr));
+                }
             }
         }
         Ok(changes)
@@ -148,6 +163,10 @@ impl Update<'_> {
             Entry::Child(pair) => drop(self.table(CHILDREN)?.insert(*pair, ())?),
             Entry::User(pair) => drop(self.table(USERS)?.insert(*pair, ())?),
             Entry::Mounted(ctr) => drop(self.table(MOUNTED)?.insert(*ctr, ())?),
+            Entry::Infra(id, ctr) => drop(self.table(INFRA)?.insert(id.as_bytes(), *ctr)?),
+            Entry::Flag((ctr, name), flag) => drop(self.table(FLAGS)?.insert((*ctr, name.as_str()), *flag)?),
+            Entry::Item((owner, key), item) => drop(self.table(ITEMS)?.insert((*owner, key.as_str()), *item)?),
+            Entry::Exited(id, exited) => drop(self.table(EXITED)?.insert(id.as_bytes(), *exited)?),
         }
         Ok(())
     }
@@ -169,6 +188,10 @@ impl Update<'_> {
             Entry::Child(pair) => drop(self.table(CHILDREN)?.remove(*pair)?),
             Entry::User(pair) => drop(self.table(USERS)?.remove(*pair)?),
             Entry::Mounted(ctr) => drop(self.table(MOUNTED)?.remove(*ctr)?),
+            Entry::Infra(id, _) => drop(self.table(INFRA)?.remove(id.as_bytes())?),
+            Entry::Flag((ctr, name), _) => drop(self.table(FLAGS)?.remove((*ctr, name.as_str()))?),
+            Entry::Item((owner, key), _) => drop(self.table(ITEMS)?.remove((*owner, key.as_str()))?),
+            Entry::Exited(id, _) => drop(self.table(EXITED)?.remove(id.as_bytes())?),
         }
         Ok(())
     }
@@ -182,6 +205,8 @@ impl Update<'_> {
             Foreign::Request(connection, unique) => {
                 drop(self.table(REQUESTS)?.remove((*connection, *unique))?);
             }
+            Foreign::More(ctr) => drop(self.table(MORE)?.remove(*ctr)?),
+            Foreign::Data(owner) => drop(self.table(DATA)?.remove(*owner)?),
         }
         Ok(())
     }
@@ -201,6 +226,9 @@ fn told(serial: Serial, row: Option<&Row>) -> Vec<Change> {
         Some(Row::Tag { .. }) => vec![Change::Tag(serial)],
         Some(Row::TagDir { .. }) => vec![Change::TagDir(serial)],
         Some(Row::Place { .. }) => vec![Change::Place(serial)],
+        Some(Row::Item(_)) => vec![Change::Item(serial)],
+        Some(Row::Flag { .. }) => vec![Change::Flag(serial)],
+        Some(Row::Exited { .. }) => vec![Change::Exited(serial)],
         None => vec![Change::Edge(serial), Change::Place(serial)],
     }
 }

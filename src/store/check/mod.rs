@@ -6,22 +6,25 @@
 //! due until it is mended; so mending goes on, round by round, until nothing is found that can be.
 
 mod containers;
+mod exited;
 mod fix;
 mod images;
+mod items;
 mod layers;
+mod more;
 mod objects;
 mod relations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 
 use super::error::StoreError;
 use super::query::Query;
-use super::tables::{ROWS, meta};
+use super::tables::{MORE, ROWS, meta};
 use crate::model::finding::{Finding, Trouble};
 use crate::model::id::Id;
-use crate::model::record::{CtrHead, ImageHead, Kind, LayerHead, PodHead, Rootfs, Row, Serial};
+use crate::model::record::{CtrHead, ImageHead, Kind, LayerHead, More, PodHead, Rootfs, Row, Serial};
 
 use self::fix::{Entry, Step};
 
@@ -36,9 +39,13 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub fn findings(state: &impl Query) -> Result<Vec<Finding<Fix>>> {
     let mut found = Found::default();
     let look = Look::new(state, &mut found)?;
-    objects::documents(state, &look, &mut found)?;
+    let metadata = objects::documents(state, &look, &mut found)?;
     objects::requests(state, &mut found)?;
-    relations::names(state, &look, &mut found)?;
+    let bound = relations::names(state, &look, &mut found)?;
+    more::more(&look, &bound, &metadata, &mut found);
+    more::flags(state, &look, &mut found)?;
+    items::items(state, &look, &mut found)?;
+    exited::exited(state, &look, &mut found)?;
     relations::edges(state, &look, &mut found)?;
     relations::members(state, &look, &mut found)?;
     images::names(state, &look, &mut found)?;
@@ -66,6 +73,7 @@ impl Found {
 }
 
 /// All rows, and the objects that there are.
+#[derive(Default)]
 struct Look {
     /// What each serial stands for; `None` where the row does not decode.
     rows: BTreeMap<Serial, Option<Row>>,
@@ -73,12 +81,16 @@ struct Look {
     objects: BTreeMap<(Kind, Serial), Id>,
     /// The containers whose own layers have these serials.
     own_layers: BTreeMap<Serial, Serial>,
+    /// What containers have beside their records; why not, where it does not decode.
+    more: BTreeMap<Serial, std::result::Result<More, String>>,
+    /// The containers that carry their pod's ID.
+    infra: BTreeSet<Serial>,
 }
 
 impl Look {
     fn new(state: &impl Query, found: &mut Found) -> Result<Look> {
         let next = state.meta_number(meta::NEXT)?;
-        let mut look = Look { rows: BTreeMap::new(), objects: BTreeMap::new(), own_layers: BTreeMap::new() };
+        let mut look = Look::default();
         let mut damaged = BTreeMap::new();
         for entry in state.table(ROWS)?.iter()? {
             let (serial, bytes) = entry?;
@@ -87,6 +99,11 @@ impl Look {
                 damaged.insert(serial.value(), error.to_string());
             }
             look.rows.insert(serial.value(), row.ok());
+        }
+        for entry in state.table(MORE)?.iter()? {
+            let (ctr, bytes) = entry?;
+            let more = postcard::from_bytes(bytes.value()).map_err(|error| error.to_string());
+            look.more.insert(ctr.value(), more);
         }
         if let Some((last, _)) = look.rows.last_key_value().filter(|(last, _)| **last >= next) {
             let fix = Fix::step(Step::Next(last + 1));
@@ -122,6 +139,11 @@ impl Look {
     /// Whether there is no row, or one that does not decode: it can be made anew.
     fn is_lost(&self, serial: Serial) -> bool {
         !matches!(self.rows.get(&serial), Some(Some(_)))
+    }
+
+    /// Whether what a container has beside its record cannot be known.
+    fn has_unknown(&self, ctr: Serial) -> bool {
+        self.is_damaged(ctr) || matches!(self.more.get(&ctr), Some(Err(_)))
     }
 
     fn row(&self, serial: Serial) -> Option<&Row> {

@@ -10,7 +10,7 @@ use crate::model::finding::Trouble;
 use crate::model::id::Id;
 use crate::model::record::{CtrHead, Doc, Kind, PodHead, Row, Serial, Stamp};
 use crate::store::query::Query;
-use crate::store::tables::{DIGESTS, DOCS, IDS, OBJECTS, REQUESTS};
+use crate::store::tables::{DIGESTS, DOCS, IDS, INFRA, OBJECTS, REQUESTS};
 use crate::store::update::Done;
 
 /// The tables of IDs as they are.
@@ -19,6 +19,7 @@ struct Indexes {
     ids: BTreeMap<Id, (Kind, Serial)>,
     digests: BTreeMap<(Kind, Id), Serial>,
     objects: BTreeMap<(Kind, Serial), Id>,
+    infra: BTreeMap<Id, Serial>,
 }
 
 impl Indexes {
@@ -52,6 +53,10 @@ impl Indexes {
                 None => foreign(format!("objects {id}"), Foreign::Object(number, serial)),
             }
         }
+        for entry in state.table(INFRA)?.iter()? {
+            let (id, ctr) = entry?;
+            indexes.infra.insert(Id::from_bytes(*id.value()), ctr.value());
+        }
         Ok(indexes)
     }
 
@@ -60,13 +65,32 @@ impl Indexes {
         let listed = Kind::ALL.into_iter().find_map(|kind| Some((kind, *self.objects.get(&(kind, serial))?)));
         let by_id = || self.ids.iter().find(|(_, (_, of))| *of == serial).map(|(id, (kind, _))| (*kind, *id));
         let by_digest = || self.digests.iter().find(|(_, of)| **of == serial).map(|((kind, id), _)| (*kind, *id));
-        listed.or_else(by_id).or_else(by_digest)
+        let by_infra = || self.infra.iter().find(|(_, of)| **of == serial).map(|(id, _)| (Kind::Ctr, *id));
+        listed.or_else(by_id).or_else(by_digest).or_else(by_infra)
     }
 
-    fn leads_to(&self, kind: Kind, id: Id) -> Option<Serial> {
-        match kind.is_content() {
-            true => self.digests.get(&(kind, id)).copied(),
-            false => self.ids.get(&id).filter(|(of, _)| *of == kind).map(|(_, serial)| *serial),
+    /// Whether an ID leads to an object.
+    fn leads_to(&self, space: Space, id: Id, (kind, serial): (Kind, Serial)) -> bool {
+        match space {
+            Space::Objects => self.ids.get(&id) == Some(&(kind, serial)),
+            Space::Infra => self.infra.get(&id) == Some(&serial),
+            Space::Content(kind) => self.digests.get(&(kind, id)) == Some(&serial),
+        }
+    }
+
+    /// Whether a container carries its pod's ID: the one that is in a pod and has its ID. Where a record
+    /// cannot say so, what else does.
+    fn is_infra(&self, look: &Look, serial: Serial, id: Id) -> bool {
+        let told =
+            || matches!(look.more.get(&serial), Some(Ok(more)) if more.infra) || self.infra.get(&id) == Some(&serial);
+        match look.rows.get(&serial) {
+            Some(Some(Row::Ctr(CtrHead { pod: None, .. }))) => false,
+            Some(Some(Row::Ctr(CtrHead { pod: Some((pod, _)), .. }))) => match look.rows.get(pod) {
+                Some(Some(row)) => identity(row) == Some((Kind::Pod, id)),
+                Some(None) => self.of_damaged(*pod) == Some((Kind::Pod, id)),
+                None => told(),
+            },
+            _ => told(),
         }
     }
 }
@@ -82,8 +106,19 @@ fn identity(row: &Row) -> Option<(Kind, Id)> {
     }
 }
 
-/// Who claims an ID, by the space that it is of: containers and pods share one.
-type Claims = BTreeMap<(Option<Kind>, Id), Vec<(Kind, Serial)>>;
+/// Where IDs are unique.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Space {
+    /// Containers and pods share one.
+    Objects,
+    /// But for containers that carry their pod's.
+    Infra,
+    /// Images and layers each have their own.
+    Content(Kind),
+}
+
+/// Who claims an ID.
+type Claims = BTreeMap<(Space, Id), Vec<(Kind, Serial)>>;
 
 /// Fills in which objects there are: each has a record and an ID of its own.
 pub(super) fn objects(state: &impl Query, look: &mut Look, found: &mut Found) -> Result<()> {
@@ -95,13 +130,21 @@ pub(super) fn objects(state: &impl Query, look: &mut Look, found: &mut Found) ->
             None => indexes.of_damaged(*serial),
         };
         if let Some((kind, id)) = known {
-            claims.entry((kind.is_content().then_some(kind), id)).or_default().push((kind, *serial));
+            let space = match kind {
+                Kind::Image | Kind::Layer => Space::Content(kind),
+                Kind::Ctr if indexes.is_infra(look, *serial, id) => Space::Infra,
+                Kind::Ctr | Kind::Pod => Space::Objects,
+            };
+            claims.entry((space, id)).or_default().push((kind, *serial));
         }
     }
-    for ((_, id), claims) in claims {
-        let entitled = claims.iter().find(|(kind, serial)| indexes.leads_to(*kind, id) == Some(*serial));
+    for ((space, id), claims) in claims {
+        let entitled = claims.iter().find(|object| indexes.leads_to(space, id, **object));
         let Some((kind, serial)) = entitled.or(claims.first()).copied() else { continue };
         look.objects.insert((kind, serial), id);
+        if space == Space::Infra {
+            look.infra.insert(serial);
+        }
         for (_, other) in claims.into_iter().filter(|claim| *claim != (kind, serial)) {
             found.structure(format!("rows {other}"), format!("another object has the ID {id}"), Fix::drop_row(other));
         }
@@ -111,11 +154,12 @@ pub(super) fn objects(state: &impl Query, look: &mut Look, found: &mut Found) ->
 }
 
 fn compare_ids(look: &Look, indexes: &Indexes, found: &mut Found) {
-    let (mut ids, mut digests) = (BTreeMap::new(), BTreeMap::new());
+    let (mut ids, mut digests, mut infra) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for ((kind, serial), id) in &look.objects {
-        match kind.is_content() {
-            true => drop(digests.insert((*kind, *id), *serial)),
-            false => drop(ids.insert(*id, (*kind, *serial))),
+        match kind {
+            Kind::Image | Kind::Layer => drop(digests.insert((*kind, *id), *serial)),
+            Kind::Ctr if look.infra.contains(serial) => drop(infra.insert(*id, *serial)),
+            Kind::Ctr | Kind::Pod => drop(ids.insert(*id, (*kind, *serial))),
         }
     }
     let nowhere = "its ID does not lead to it";
@@ -148,6 +192,15 @@ fn compare_ids(look: &Look, indexes: &Indexes, found: &mut Found) {
             puts.push((format!("{}/{}", key.0.dir(), key.1), nowhere.to_owned(), Entry::Digest(*key, *serial)));
         },
     );
+    compare(
+        &indexes.infra,
+        &infra,
+        |id, ctr| {
+            let words = "no container of the pod with this ID".to_owned();
+            drops.push((format!("infra {id}"), words, Entry::Infra(*id, *ctr)));
+        },
+        |id, ctr| puts.push((format!("ctr/{id}"), nowhere.to_owned(), Entry::Infra(*id, *ctr))),
+    );
     for (object, words, entry) in drops {
         found.structure(object, words, Fix::drop(entry));
     }
@@ -173,9 +226,11 @@ pub(super) fn damaged(look: &Look, damaged: &BTreeMap<Serial, String>, found: &m
     }
 }
 
-/// The documents of each object are there, and as long as its record says.
-pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> Result<()> {
+/// The documents of each object are there, and as long as its record says. Returns the sizes of the
+/// containers' own texts.
+pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> Result<BTreeMap<Serial, u64>> {
     let mut sizes: BTreeMap<(Serial, u8), u64> = BTreeMap::new();
+    let mut metadata = BTreeMap::new();
     for entry in state.table(DOCS)?.iter()? {
         let (key, bytes) = entry?;
         sizes.insert(key.value(), bytes.value().len() as u64);
@@ -192,6 +247,11 @@ pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> R
             };
             for (doc, stamp) in [(Doc::Config, head.config), (Doc::State, head.state)] {
                 stamped(look, found, (kind, serial), doc, stamp, size_of(doc), put);
+            }
+            let is_due = look.has_unknown(serial)
+                || matches!(look.more.get(&serial), Some(Ok(more)) if more.metadata.version != 0);
+            if is_due && let Some(size) = size_of(Doc::Metadata) {
+                metadata.insert(serial, size);
             }
         } else if let Some(head) = look.pod(serial) {
             let put = |doc, stamp| match doc {
@@ -218,7 +278,7 @@ pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> R
         let fix = Fix::step(Step::Forget(Foreign::Doc(serial, doc)));
         found.structure(format!("docs {serial} {doc}"), "a document of no object", fix);
     }
-    Ok(())
+    Ok(metadata)
 }
 
 /// A document whose size is part of a stamp.

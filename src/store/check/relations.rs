@@ -2,35 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Fix, Found, Look, Result, Ties, compare, named, ties};
+use super::{Entry, Fix, Found, Look, Result, Step, Ties, compare, named, ties};
 use crate::model::record::{CtrHead, Kind, Nanos, PodHead, Row, Serial};
 use crate::store::query::Query;
 use crate::store::tables::{MEMBERS, NAMES, NEEDED, NEEDS};
 
-/// Each name leads, by a binding, to the one object that has it.
-pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Result<()> {
+/// Each name leads, by a binding, to the one object that has it. Returns the bindings that are due.
+pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Result<BTreeMap<Serial, Row>> {
     let has = named(&state.table(NAMES)?)?;
     let (mut due, mut bindings) = (BTreeMap::new(), BTreeMap::new());
     let mut claims: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
-    for claim in heads(look) {
+    for claim in heads(look).chain(further(look, &has)) {
         claims.entry(claim.name).or_default().push(claim);
     }
     for (name, mut claims) in claims {
         // Of two that claim a name, the one that it leads to has it.
-        let entitled = claims.iter().position(|claim| has.get(name) == Some(&claim.binding)).unwrap_or(0);
-        let Claim { kind, object, binding, changed, .. } = claims.remove(entitled);
-        due.insert(name.to_owned(), binding);
-        bindings.insert(binding, Row::Binding { name: name.to_owned(), kind, object, changed });
-        for other in claims {
+        let entitled =
+            claims.iter().position(|claim| claim.binding.is_some() && has.get(name).copied() == claim.binding);
+        let Claim { kind, object, binding, changed, .. } = claims.remove(entitled.unwrap_or(0));
+        match binding {
+            Some(binding) => {
+                due.insert(name.to_owned(), binding);
+                bindings.insert(binding, Row::Binding { name: name.to_owned(), kind, object, changed });
+            }
+            None => {
+                let fix = Fix::step(Step::Bind(name.to_owned(), object));
+                found.structure(look.path(kind, object), format!("the name {name} is not bound to it"), fix);
+            }
+        }
+        for other in claims.into_iter().filter(|other| other.is_first) {
             let words = format!("its name {name} is another's");
             found.structure(look.path(other.kind, other.object), words, Fix::Remove(other.kind, other.object));
         }
     }
     for (serial, row) in look.sound() {
-        // What a damaged object is called stays so.
+        // What an object is called whose record, or whose list of names, cannot be read stays so.
         if let Row::Binding { name, kind, object, .. } = row
             && look.exists(*kind, *object)
-            && look.is_damaged(*object)
+            && look.has_unknown(*object)
             && !due.contains_key(name)
         {
             due.insert(name.clone(), serial);
@@ -54,16 +63,19 @@ pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Resul
         found.structure(format!("names {name}"), "does not lead to the object of that name", fix);
     }
     binding_rows(look, &bindings, found);
-    Ok(())
+    Ok(bindings)
 }
 
-/// A name as the record of an object has it.
+/// A name as an object has it.
 struct Claim<'a> {
     name: &'a str,
     kind: Kind,
     object: Serial,
-    binding: Serial,
+    /// Absent where there is none left.
+    binding: Option<Serial>,
     changed: Nanos,
+    /// Whether it is the one that the record has.
+    is_first: bool,
 }
 
 fn heads(look: &Look) -> impl Iterator<Item = Claim<'_>> {
@@ -71,17 +83,46 @@ fn heads(look: &Look) -> impl Iterator<Item = Claim<'_>> {
         name: &head.name,
         kind: Kind::Ctr,
         object,
-        binding: head.binding,
+        binding: Some(head.binding),
         changed: head.config.changed,
+        is_first: true,
     });
     let pods = look.objects_of(Kind::Pod).filter_map(|object| Some((object, look.pod(object)?)));
     ctrs.chain(pods.map(|(object, head)| Claim {
         name: &head.name,
         kind: Kind::Pod,
         object,
-        binding: head.binding,
+        binding: Some(head.binding),
         changed: head.config.changed,
+        is_first: true,
     }))
+}
+
+/// The further names of containers. Only the names themselves say which bindings are theirs.
+fn further<'a>(look: &'a Look, has: &BTreeMap<String, Serial>) -> Vec<Claim<'a>> {
+    let mut rows: BTreeMap<(&str, Serial), Serial> = BTreeMap::new();
+    for (serial, row) in look.sound() {
+        if let Row::Binding { name, kind: Kind::Ctr, object, .. } = row
+            && (!rows.contains_key(&(name.as_str(), *object)) || has.get(name) == Some(&serial))
+        {
+            rows.insert((name, *object), serial);
+        }
+    }
+    let firsts: BTreeSet<&str> = look.ctrs().map(|(_, head)| head.name.as_str()).collect();
+    let mut claims = Vec::new();
+    for (object, more) in look.more.iter().filter_map(|(ctr, more)| Some((*ctr, more.as_ref().ok()?))) {
+        if look.ctr(object).is_none() {
+            continue;
+        }
+        for name in &more.names {
+            // One whose row is lost or damaged is whoever's says so.
+            let lost =
+                || has.get(name).copied().filter(|binding| look.is_lost(*binding) && !firsts.contains(name.as_str()));
+            let binding = rows.get(&(name.as_str(), object)).copied().or_else(lost);
+            claims.push(Claim { name, kind: Kind::Ctr, object, binding, changed: more.names_changed, is_first: false });
+        }
+    }
+    claims
 }
 
 fn binding_rows(look: &Look, due: &BTreeMap<Serial, Row>, found: &mut Found) {

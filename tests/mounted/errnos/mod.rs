@@ -194,7 +194,11 @@ fn what_is_badly_formed_is_einval() {
         ("ctr/web/netns", "a\n", "bad netns \"a\": it takes an absolute path"),
         ("ctr/web/mounted", "yes\n", "bad mounted \"yes\": it takes 1 or 0"),
         ("ctr/web/exit-code", "1\n2\n", "bad exit-code \"1\\n2\\n\": it takes one line"),
-        ("control", r#"{"verb":"explode"}"#, "there is no verb \"explode\""),
+        (
+            "control",
+            r#"{"verb":"explode"}"#,
+            "there is no verb \"explode\"; there are remove, metadata, flags, wipe, gc, repair",
+        ),
         ("control", r#"{"ctr":"web"}"#, "\"verb\" takes"),
         ("control", r#"{"verb":"remove","ctr":7}"#, "\"ctr\" takes a name or an array of names"),
         ("control", r#"{"verb":"remove","ctr":"web","force":true}"#, "\"force\" takes nothing"),
@@ -332,7 +336,10 @@ fn what_is_not_the_users_to_do_is_eperm() {
         refused(&tree, "mkdir", Errno::EPERM, "directories are made in", || fs::create_dir(tree.path(path)));
         let words = "the entries of the tree are given";
         refused(&tree, "create", Errno::EPERM, words, || fs::File::create(tree.path(path)));
-        refused(&tree, "symlink", Errno::EPERM, words, || symlink("x", tree.path(path)));
+        // In name/ it would be a further name.
+        if !path.starts_with("name/") {
+            refused(&tree, "symlink", Errno::EPERM, words, || symlink("x", tree.path(path)));
+        }
         refused(&tree, "link", Errno::EPERM, words, || fs::hard_link(tree.path("version"), tree.path(path)));
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
         refused(&tree, "mknod", Errno::EPERM, words, || Ok(nix::unistd::mkfifo(&tree.path(path), mode)?));

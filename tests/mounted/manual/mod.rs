@@ -77,6 +77,9 @@ mod terms_and_tree {
             "mkdir pod/p pod/p/containers/on; echo '{\"name\":\"user\",\"pod\":\"p\",\"netNsCtr\":\"on\"}' >create/ctr",
         );
         make_imaged(&tree);
+        sh(&tree, "for c in ctr/*; do echo 1 >$c/flags/FLAG; done");
+        sh(&tree, "mkdir ctr/gone; echo 1 >ctr/gone/exit-code; rm ctr/gone");
+        sh(&tree, "for dir in ctr/*/data image/*/data; do echo x > $dir/KEY; done");
         let name = |path: &str| match path.split_once('/') {
             Some(("name", _)) => "name/NAME".to_owned(),
             Some(("image-name", _)) => "image-name/NAME".to_owned(),
@@ -332,16 +335,16 @@ mod attributes_and_consistency {
         let mut gathered = 0;
         for entry in found.lines() {
             let size = fs::metadata(tree.path(entry)).unwrap().len();
-            let shows_zero = ["/health", "/size-rw", "/config.json"].iter().any(|name| entry.ends_with(name))
+            let is_gathered = ["/health", "/size-rw", "/config.json"].iter().any(|name| entry.ends_with(name))
                 || entry == format!("layer/{imaged}/size")
                 || ["check", "control", "refusals"].contains(&entry)
                 || entry.starts_with("create/")
                 || entry.starts_with("table/");
-            gathered += usize::from(shows_zero);
-            let expected = if shows_zero { 0 } else { tree.read(entry).len() as u64 };
+            gathered += usize::from(is_gathered);
+            let expected = if is_gathered { 4096 } else { tree.read(entry).len() as u64 };
             assert_eq!(size, expected, "{entry}");
         }
-        assert_eq!(gathered, 15);
+        assert_eq!(gathered, 16);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::documents::{Doc, rendered, text};
-use super::ops::{Input, Op, Way};
-use super::plain::{CONFIG, Fresh, Kind, Model, STATE, STATUSES, Verdict, is_id, is_name};
+use super::extras::TEXTS;
+use super::ops::{Input, Op, Opening, Way};
+use super::plain::{CONFIG, Fresh, Kind, METADATA, Model, STATE, STATUSES, Verdict, is_id, is_name, refuse_unless};
 
 /// An open handle: the object it was opened on, and the version that it has read.
 #[derive(Clone, Debug)]
@@ -28,13 +29,18 @@ pub(super) fn expect(model: &mut Model, held: &mut [Held], op: &Op, fresh: &[Fre
             (true, _) => take(model, dir, name).map(|_| done),
             (false, _) => Err(Errno::ENOTDIR),
         },
+        Op::Unlink(dir, flag) if dir.ends_with("/flags") => {
+            let id = opened(model, dir.trim_end_matches("/flags"), "flags", true)?;
+            model.set_flag(&id, flag, None).map(|()| done)
+        }
         Op::Unlink(dir, name) => match target(model, dir, name)?.ok_or(Errno::ENOENT)? {
             (true, _) => Err(Errno::EISDIR),
-            (false, _) if dir == "name" => Err(Errno::EBUSY),
+            (false, _) if dir == "name" => model.remove_name(name).map(|()| done),
             (false, _) if dir == "id" => Err(Errno::EPERM),
             (false, _) => take(model, dir, name).map(|_| done),
         },
         Op::Rename(from, to, way) => rename(model, from, to, *way).map(|_| done),
+        Op::Link(to, name) => link(model, to, name).map(|()| done),
         Op::Create(kind, input) => {
             let docs = documents(input)?;
             docs.iter().zip(fresh).map(|(doc, fresh)| model.create(*kind, doc, None, fresh)).collect()
@@ -47,25 +53,23 @@ pub(super) fn expect(model: &mut Model, held: &mut [Held], op: &Op, fresh: &[Fre
             let id = opened(model, path, entry, true)?;
             write(model, &id, entry, *append, input).map(|_| done)
         }
+        Op::Flag(path, name, opening, text) => flag(model, path, name, *opening, text).map(|()| done),
         Op::Open(path, entry, _) => opened(model, path, entry, true).map(|_| done),
         Op::Read(which) => {
             let held = &mut held[*which];
             alive(model, held)?;
-            held.seen = document(held.entry).map(|doc| model.objects[&held.id].versions[doc]);
+            held.seen = version(model, held);
             Ok(vec![content(model, &held.id, held.entry)])
         }
         Op::Put(which, input, _) => {
             let held = &mut held[*which];
             alive(model, held)?;
-            if let Some(doc) = document(held.entry) {
+            if document(held.entry).is_some() {
                 documents(input)?;
-                let stale = held.seen.is_some_and(|seen| seen != model.objects[&held.id].versions[doc]);
-                stale.then_some(()).map_or(Ok(()), |()| Err(Errno::ESTALE))?;
             }
+            refuse_unless(held.seen.is_none() || held.seen == version(model, held), Errno::ESTALE)?;
             write(model, &held.id, held.entry, held.append, input)?;
-            if let (Some(seen), Some(doc)) = (&mut held.seen, document(held.entry)) {
-                *seen = model.objects[&held.id].versions[doc];
-            }
+            held.seen = held.seen.and(version(model, held));
             Ok(done)
         }
         Op::Never(_, _, errno) => Err(*errno),
@@ -76,6 +80,12 @@ pub(super) fn expect(model: &mut Model, held: &mut [Held], op: &Op, fresh: &[Fre
 fn alive(model: &Model, held: &Held) -> Verdict<()> {
     let same = model.objects.get(&held.id).is_some_and(|object| object.made == held.made);
     if same { Ok(()) } else { Err(Errno::ESTALE) }
+}
+
+/// The version of what a handle reads and writes, of what has versions.
+fn version(model: &Model, held: &Held) -> Option<u64> {
+    let place = if held.entry == "metadata" { Some(METADATA) } else { document(held.entry) };
+    place.map(|place| model.objects[&held.id].versions[place])
 }
 
 pub(super) fn kind_of(dir: &str) -> Kind {
@@ -92,7 +102,7 @@ pub(super) fn resolve(model: &Model, path: &str) -> Verdict<String> {
 }
 
 /// What is at a name: whether a directory, and which object. Two names of one directory that are
-/// symlinks to one object are one inode.
+/// symlinks to one object are one inode, but in `name/`.
 fn target(model: &Model, dir: &str, name: &str) -> Verdict<Option<(bool, String)>> {
     match resolve(model, &format!("{dir}/{name}")) {
         Ok(id) => Ok(Some((is_id(name) && dir != "id", id))),
@@ -126,7 +136,7 @@ fn rename(model: &mut Model, from: &(String, String), to: &(String, String), way
     match (&over, way) {
         (Some(_), Way::NoReplace) => return Err(Errno::EEXIST),
         (None, Way::Exchange) => return Err(Errno::ENOENT),
-        (Some(over), _) if *over == source && from.0 == to.0 => return Ok(()),
+        (Some(over), _) if *over == source && from.0 == to.0 && (from.0 != "name" || from.1 == to.1) => return Ok(()),
         (Some((is_dir, _)), Way::Plain) if *is_dir != source.0 => {
             return Err(if source.0 { Errno::ENOTDIR } else { Errno::EISDIR });
         }
@@ -142,13 +152,40 @@ fn rename(model: &mut Model, from: &(String, String), to: &(String, String), way
         return Err(Errno::EPERM);
     }
     let moves = from.0 == "name";
-    match (over, way) {
-        (Some((_, other)), Way::Exchange) => model.rename(moves, &[(&source.1, &to.1), (&other, &from.1)]),
+    match way {
+        Way::Exchange => model.rename(moves, &from.1, &to.1, true),
         _ if !is_name(&to.1) => return Err(Errno::EINVAL),
         _ if model.named(&to.1).is_some() => return Err(Errno::EEXIST),
-        _ => model.rename(moves, &[(&source.1, &to.1)]),
+        _ => model.rename(moves, &from.1, &to.1, false),
     }
     Ok(())
+}
+
+/// One more name for the container that a symlink's target means.
+fn link(model: &mut Model, to: &str, name: &str) -> Verdict<()> {
+    refuse_unless(model.named(name).is_none(), Errno::EEXIST)?;
+    let (above, last) = to.rsplit_once('/').unwrap_or(("", to));
+    refuse_unless(!above.ends_with("pod"), Errno::EPERM)?;
+    let id = match model.find(Kind::Ctr, last) {
+        Err(Errno::ENOENT) if model.find(Kind::Pod, last).is_ok() => Err(Errno::EPERM),
+        found => found,
+    }?;
+    refuse_unless(is_name(name), Errno::EINVAL)?;
+    model.set_names(&id, true, vec![name.to_owned()])
+}
+
+/// A flag that is opened and not written is not there.
+fn flag(model: &mut Model, path: &str, name: &str, opening: Opening, text: &str) -> Verdict<()> {
+    let id = opened(model, path, "flags", true)?;
+    match (opening, model.objects[&id].flags.contains_key(name)) {
+        (Opening::New, true) => Err(Errno::EEXIST),
+        (Opening::Old, false) => Err(Errno::ENOENT),
+        _ if text.is_empty() => Ok(()),
+        _ => {
+            let value: Value = serde_json::from_str(text).map_err(|_| Errno::EINVAL)?;
+            model.set_flag(&id, name, Some(&value))
+        }
+    }
 }
 
 fn documents(input: &Input) -> Verdict<&Vec<Doc>> {
@@ -205,7 +242,7 @@ pub(super) fn document(entry: &str) -> Option<usize> {
 pub(super) fn opened(model: &Model, path: &str, entry: &str, write: bool) -> Verdict<String> {
     let id = resolve(model, path)?;
     match (model.objects[&id].kind, entry) {
-        (Kind::Pod, "pid" | "exit-code" | "netns" | "mounted") => Err(Errno::ENOENT),
+        (Kind::Pod, entry) if !["config", "state", "name", "status"].contains(&entry) => Err(Errno::ENOENT),
         (Kind::Pod, "status") if write => Err(Errno::EACCES),
         _ => Ok(id),
     }
@@ -214,6 +251,10 @@ pub(super) fn opened(model: &Model, path: &str, entry: &str, write: bool) -> Ver
 fn write(model: &mut Model, id: &str, entry: &str, append: bool, input: &Input) -> Verdict<()> {
     if let Some(doc) = document(entry) {
         return model.write(id, doc, append, documents(input)?);
+    }
+    if TEXTS.contains(&entry) {
+        let Input::Whole(text) = input else { return Err(Errno::EINVAL) };
+        return model.write_text(id, entry, append, text);
     }
     let Input::Line(line, newline) = input else { return Err(Errno::EINVAL) };
     if line.is_empty() && !newline {
@@ -264,7 +305,11 @@ pub(super) fn content(model: &Model, id: &str, entry: &str) -> String {
         "config" => rendered(&object.docs[CONFIG]),
         "state" => rendered(state),
         "raw" => rendered(&object.docs[CONFIG]) + &rendered(state),
-        "name" => object.name.clone() + "\n",
+        "name" => object.name().to_owned() + "\n",
+        "names" => object.names.iter().map(|(name, _)| name.clone() + "\n").collect(),
+        "metadata" => object.metadata.clone(),
+        "uidmap" => object.maps[0].clone(),
+        "gidmap" => object.maps[1].clone(),
         "status" => model.status(id) + "\n",
         "pid" => number("pid").filter(|pid| *pid != 0).map_or(String::new(), |pid| pid.to_string()) + "\n",
         "exit-code" => number("exitCode").map_or(String::new(), |code| code.to_string()) + "\n",
@@ -289,7 +334,7 @@ pub(super) fn table(model: &Model, kind: Kind) -> String {
             Kind::Ctr => vec![
                 value("pid"),
                 value("exit-code"),
-                object.pod.as_ref().map(|pod| model.objects[pod].name.clone()).unwrap_or_default(),
+                object.pod.as_ref().map(|pod| model.objects[pod].name().to_owned()).unwrap_or_default(),
                 text(config, "rootfsImageName").unwrap_or_default(),
                 "0".to_owned(),
                 text(config, "createdTime").unwrap_or_default(),

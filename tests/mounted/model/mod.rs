@@ -3,6 +3,7 @@
 
 mod documents;
 mod expect;
+mod extras;
 mod look;
 mod ops;
 mod plain;
@@ -21,7 +22,7 @@ use nix::sys::time::TimeSpec;
 use self::documents::{Doc, text};
 use self::expect::{Held, expect};
 use self::look::{Inodes, Look, call};
-use self::ops::{Input, Op, Way, choose, dir, reference};
+use self::ops::{Input, Op, Opening, Way, choose, dir, reference};
 use self::plain::{Fresh, Kind, Model, Verdict};
 use crate::support::{Mounted, Random, kill, seed};
 
@@ -120,7 +121,7 @@ impl Run {
         if let Some((id, _)) = model.objects.iter().nth(self.random.below(model.objects.len().max(1))) {
             ids.insert(id.clone());
         }
-        if let Op::Write(path, ..) = op {
+        if let Op::Write(path, ..) | Op::Flag(path, ..) = op {
             ids.extend(expect::resolve(model, path));
         }
         // Looking makes the kernel forget what is gone: now and then the next operation comes first.
@@ -134,6 +135,8 @@ impl Run {
         }
         let mut look = Look { tree, model, inodes };
         probes.iter().try_for_each(|(dir, text)| look.probe(dir, text))?;
+        let named = before.objects.values().flat_map(|object| &object.names).map(|(name, _)| name);
+        named.filter(|name| model.named(name).is_none()).try_for_each(|name| look.unnamed(name))?;
         if all {
             return look.whole();
         }
@@ -210,6 +213,7 @@ impl Run {
                 ask_again(&from);
                 renameat2(AT_FDCWD, &from, AT_FDCWD, &to, flags).map(|()| done)
             }
+            Op::Link(to, name) => call(symlink(to, self.tree.path("name").join(name))).map(|()| done),
             Op::Create(kind, input) => self.converse(&format!("create/{}", dir(*kind)), input),
             Op::Control(input) => self.converse("control", input),
             Op::Write(path, entry, append, input, pieces) => {
@@ -220,6 +224,19 @@ impl Run {
                 let size = bytes.len().div_ceil(*pieces).max(1);
                 bytes.chunks(size).try_for_each(|piece| write(&mut file, piece))?;
                 nix::unistd::close(file.into_raw_fd()).map(|()| done)
+            }
+            Op::Flag(path, name, opening, text) => {
+                let mut options = OpenOptions::new();
+                match opening {
+                    Opening::Create | Opening::Dying => options.write(true).create(true).truncate(true),
+                    Opening::New => options.write(true).create_new(true),
+                    Opening::Old => options.write(true),
+                };
+                let mut file = call(options.open(self.tree.path(path).join("flags").join(name)))?;
+                if *opening == Opening::Dying {
+                    kill(self.tree.server());
+                }
+                write(&mut file, text.as_bytes()).map(|()| done)
             }
             Op::Open(path, entry, append) => {
                 let options = OpenOptions::new().read(true).write(true).append(*append).clone();

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::documents::Doc;
+use super::extras::TEXTS;
 use super::plain::{CONFIG, EDGES, Kind, Model, STATE, STATUSES};
 use crate::support::Random;
 
@@ -14,11 +15,15 @@ pub(super) enum Op {
     Rmdir(String, String),
     Unlink(String, String),
     Rename((String, String), (String, String), Way),
+    /// A symlink's target and its name in `name/`.
+    Link(String, String),
     Create(Kind, Input),
     /// Documents for `control`.
     Control(Input),
     /// A path to an object, an entry, whether to append, and in how many writes.
     Write(String, &'static str, bool, Input, usize),
+    /// A path to an object, a flag, how that is opened, and what is written to it, if anything.
+    Flag(String, &'static str, Opening, &'static str),
     Open(String, &'static str, bool),
     /// A held handle, what is written to it, and whether the server dies in the middle of it.
     Put(usize, Input, bool),
@@ -38,6 +43,18 @@ pub(super) enum Way {
     Exchange,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    /// It is made, if it is not there.
+    Create,
+    /// It must be new.
+    New,
+    /// It must be there.
+    Old,
+    /// As `Create`; then the server dies.
+    Dying,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     Docs(Vec<Doc>),
@@ -47,6 +64,8 @@ pub(super) enum Input {
     Cut(&'static str),
     /// One value, with or without its newline.
     Line(String, bool),
+    /// One whole content.
+    Whole(String),
 }
 
 impl Input {
@@ -54,6 +73,7 @@ impl Input {
         match self {
             Input::Docs(docs) => docs.iter().map(|doc| json!(doc).to_string() + "\n").collect::<String>().into_bytes(),
             Input::Garbage(text) | Input::Cut(text) => text.as_bytes().to_vec(),
+            Input::Whole(text) => text.clone().into_bytes(),
             Input::Line(text, newline) => (text.clone() + if *newline { "\n" } else { "" }).into_bytes(),
         }
     }
@@ -78,13 +98,28 @@ const GARBAGE: [&str; 14] = [
 const CUTS: [&str; 3] = ["{", "{\"labels\":{\"a\":\"b\"}", "{\"name\":\"cut"];
 const BAD_NAMES: [&str; 5] = ["-x", "a b", "_x", "é", ".hidden"];
 const PREFIXES: [&str; 4] = ["abcdef", "abcdef00", "123456", "fedcba98"];
+const FLAGS: [&str; 6] = ["x", "two words", "MountLabel", "ProcessLabel", "MountOpts", "Volatile"];
+const VALUES: [&str; 12] = [
+    "",
+    "1",
+    " \"l\"\n",
+    "\"other\"",
+    "\"\"",
+    "null",
+    "true",
+    "false",
+    "[\"ro\"]",
+    "[1.50,{\"b\":1,\"a\":[]}]",
+    "{",
+    "1 2",
+];
 
 /// A name of the small set; some look like prefixes of IDs.
 fn name(random: &mut Random) -> String {
     match random.below(12) {
         0 => random.pick(&PREFIXES).to_string(),
         1 => "x".repeat(250 + random.below(6)),
-        _ => format!("n{}", random.below(48)),
+        _ => format!("n{}", random.below(64)),
     }
 }
 
@@ -111,7 +146,7 @@ pub(super) fn reference(random: &mut Random, model: &Model, kind: Kind) -> Strin
     match random.below(8) {
         0 | 1 => id.clone(),
         2 => id[..6 + random.below(12)].to_owned(),
-        _ => object.name.clone(),
+        _ => random.pick(&object.names).0.clone(),
     }
 }
 
@@ -161,12 +196,16 @@ fn dependencies(random: &mut Random, model: &Model, document: &mut Doc, earlier:
         model.of(Kind::Ctr).iter().filter(|(_, o)| o.pod == pod).map(|(id, _)| (*id).clone()).collect();
     let pick = |random: &mut Random| match (random.below(12), earlier.last().and_then(|doc| doc.get("name"))) {
         (0, _) => reference(random, model, Kind::Ctr),
-        (1, _) => document.get("name").and_then(Value::as_str).unwrap_or("n1").to_owned(),
+        (1, _) => {
+            let names = document.get("names").and_then(Value::as_array);
+            let own = names.and_then(|names| names.last()).or(document.get("name"));
+            own.and_then(Value::as_str).unwrap_or("n1").to_owned()
+        }
         (2..6, Some(Value::String(name))) => name.clone(),
         _ if same.is_empty() => reference(random, model, Kind::Ctr),
         _ => {
             let id = random.pick(&same);
-            [id.clone(), id[..20].to_owned(), model.objects[id].name.clone()][random.below(3)].clone()
+            [id.clone(), id[..20].to_owned(), model.objects[id].name().to_owned()][random.below(3)].clone()
         }
     };
     let mut needs = Doc::new();
@@ -199,9 +238,39 @@ fn new_document(random: &mut Random, model: &Model, kind: Kind, earlier: &[Doc])
         if random.below(3) == 0 {
             document.insert("pod".to_owned(), json!(reference(random, model, Kind::Pod)));
         }
+        extra_keys(random, &mut document);
         dependencies(random, model, &mut document, earlier);
     }
     document
+}
+
+/// What is kept in entries of its own, sometimes of a wrong type.
+fn extra_keys(random: &mut Random, document: &mut Doc) {
+    let label = |random: &mut Random| random.pick(&[json!("l"), json!("l"), json!(""), json!(1)]).clone();
+    let flags = [
+        json!({"x": [1.50, null], "MountOpts": ["ro"]}),
+        json!({"MountLabel": label(random), "ProcessLabel": label(random)}),
+        json!({"ProcessLabel": label(random), "x": {}}),
+        json!({"Volatile": random.below(2) == 0}),
+        json!({"a/b": 1}),
+        Value::Null,
+    ];
+    let range = |random: &mut Random| json!({"container_id": 9 * random.below(3), "host_id": 9 * random.below(9), "size": random.below(10)});
+    let names: Vec<String> = (0..random.below(4)).map(|_| name(random)).collect();
+    let values = [
+        ("names", json!(names)),
+        ("names", json!(names)),
+        ("names", json!(*random.pick(&[json!("n1"), json!([1]), json!(["-x"]), Value::Null]))),
+        ("metadata", random.pick(&[json!("ü\r\n\u{0}"), json!(""), json!(1)]).clone()),
+        ("flags", random.pick(&flags).clone()),
+        ("flags", random.pick(&flags).clone()),
+        ("uidmap", json!([range(random), range(random)])),
+        ("gidmap", json!([range(random)])),
+    ];
+    for _ in 0..[0, 0, 1, 3][random.below(4)] {
+        let (key, value) = random.pick(&values).clone();
+        document.insert(key.to_owned(), value);
+    }
 }
 
 fn documents(random: &mut Random, mut one: impl FnMut(&mut Random, &[Doc]) -> Doc) -> Input {
@@ -233,13 +302,15 @@ fn config_edit(random: &mut Random, model: &Model, old: Option<&Doc>) -> Doc {
         document.insert(key.clone(), if random.below(4) == 0 { Value::Null } else { old[key].clone() });
     }
     if random.below(8) == 0 {
-        let key = *random.pick(&["id", "pod", "netNsCtr", "Dependencies", "createdTime", "created", "ipcNsCtr"]);
+        let keys = ["id", "pod", "netNsCtr", "Dependencies", "createdTime", "created", "ipcNsCtr", "names", "flags"];
+        let key = *random.pick(&keys);
         let value = match key {
             "id" => json!(id(random)),
             "pod" => json!([reference(random, model, Kind::Pod), String::new()][random.below(2)]),
             "Dependencies" if random.below(2) == 0 => json!([]),
             "Dependencies" => json!([reference(random, model, Kind::Ctr)]),
             "createdTime" | "created" => json!("2001-01-01T00:00:00Z"),
+            "names" | "flags" => Value::Null,
             _ => json!(reference(random, model, Kind::Ctr)),
         };
         document.insert(key.to_owned(), value);
@@ -285,8 +356,46 @@ fn line(random: &mut Random, entry: &str) -> Input {
     Input::Line(text, random.below(4) > 0)
 }
 
-const ENTRIES: [&str; 11] =
-    ["config", "config", "config", "state", "state", "name", "status", "pid", "exit-code", "netns", "mounted"];
+/// A whole content of an entry that takes such.
+fn whole(random: &mut Random, model: &Model, entry: &str, target: Option<&String>) -> Input {
+    let own = target.map_or(vec![], |id| model.objects[id].names.iter().map(|(name, _)| name.clone()).collect());
+    let line = |random: &mut Random| match (entry, random.below(16)) {
+        ("names", 0) => bad_name(random),
+        ("names", 1) => String::new(),
+        ("names", 2..9) if !own.is_empty() => random.pick(&own).clone(),
+        ("names", _) => name(random),
+        ("metadata", _) => random.pick(&["{\"a\": 1}", "ü\r", "\0", ""]).to_string(),
+        (_, 0) => random.pick(&["0 0 0", "0 0", "a b c", "-1 0 1", "0 4294967295 1", "0 0 1 1", " "]).to_string(),
+        (_, 1) => String::new(),
+        _ => format!(" {}\t{} {}", 10 * random.below(9), 10 * random.below(9), 1 + random.below(12)),
+    };
+    let lines: Vec<String> = (0..1 + random.below(3)).map(|_| line(random)).collect();
+    let end = if lines == [""] || random.below(4) > 0 { "\n" } else { "" };
+    Input::Whole(match random.below(64) {
+        0 if entry != "metadata" => "n1\n".repeat(30_000),
+        _ => lines.join("\n") + end,
+    })
+}
+
+const ENTRIES: [&str; 17] = [
+    "config",
+    "config",
+    "config",
+    "state",
+    "state",
+    "name",
+    "status",
+    "pid",
+    "exit-code",
+    "netns",
+    "mounted",
+    "names",
+    "names",
+    "names",
+    "metadata",
+    "uidmap",
+    "gidmap",
+];
 
 /// What is written to an entry of an object.
 fn input(random: &mut Random, model: &Model, target: Option<&String>, entry: &str) -> Input {
@@ -294,6 +403,7 @@ fn input(random: &mut Random, model: &Model, target: Option<&String>, entry: &st
     match entry {
         "config" => documents(random, |random, _| config_edit(random, model, old.as_ref())),
         "state" => documents(random, |random, _| state_edit(random)),
+        entry if TEXTS.contains(&entry) => whole(random, model, entry, target),
         _ => line(random, entry),
     }
 }
@@ -303,10 +413,10 @@ fn never(random: &mut Random, model: &Model) -> Op {
     let own = object.map_or("ctr".to_owned(), |(id, o)| format!("{}/{id}", dir(o.kind)));
     let (call, path, errno) = match random.below(16) {
         0 => ("mkdir", "new".to_owned(), Errno::EPERM),
-        1 => ("mkdir", own + "/new", Errno::EPERM),
+        1 if object.is_some() => ("mkdir", own + "/new", Errno::EPERM),
         2 => ("creat", "ctr/new!".to_owned(), Errno::EPERM),
         3 => ("creat", own + "/new", Errno::EPERM),
-        4 => ("symlink", "name/new!".to_owned(), Errno::EPERM),
+        4 => ("symlink", "ctr/new!".to_owned(), Errno::EPERM),
         5 => ("unlink", "version".to_owned(), Errno::EPERM),
         6 => ("rmdir", "table".to_owned(), Errno::EPERM),
         7 => ("chmod", own, Errno::EPERM),
@@ -349,7 +459,7 @@ fn order(random: &mut Random, model: &Model) -> Doc {
 pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'static str)]) -> Op {
     let room = |kind, most: usize| model.of(kind).len() < most;
     let kind = if random.below(5) == 0 { Kind::Pod } else { Kind::Ctr };
-    match random.below(400) {
+    match random.below(440) {
         0 | 1 => Op::Kill(random.below(2) == 0),
         2 if random.below(3) == 0 => Op::Remount,
         0..60 if room(kind, if kind == Kind::Ctr { 24 } else { 6 }) => {
@@ -392,6 +502,17 @@ pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'stat
                 }
             }
         }
+        295..305 => link(random, model),
+        305..325 => {
+            let opening = match random.below(16) {
+                0 => Opening::Dying,
+                1..4 => Opening::New,
+                4..7 => Opening::Old,
+                _ => Opening::Create,
+            };
+            Op::Flag(path(random, model), FLAGS[random.below(6)], opening, VALUES[random.below(12)])
+        }
+        325..333 => Op::Unlink(path(random, model) + "/flags", (*random.pick(&FLAGS)).to_owned()),
         _ => {
             let path = path(random, model);
             let entry = *random.pick(&ENTRIES);
@@ -404,6 +525,7 @@ pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'stat
                 Input::Garbage(_) => true,
                 Input::Cut(_) => false,
                 Input::Line(text, _) => text.contains('\n'),
+                Input::Whole(_) => true,
             };
             let pieces = if whole { 1 } else { 1 + random.below(3) };
             Op::Write(path, entry, random.below(2) == 0, input, pieces)
@@ -427,6 +549,17 @@ fn removal(random: &mut Random, model: &Model, kind: Kind) -> String {
     }
 }
 
+fn link(random: &mut Random, model: &Model) -> Op {
+    let kind = if random.below(8) == 0 { Kind::Pod } else { Kind::Ctr };
+    let to = reference(random, model, kind);
+    let to = match random.below(3) {
+        0 => to,
+        1 => format!("../name/{to}"),
+        _ => format!("../{}/{to}", dir(kind)),
+    };
+    Op::Link(to, if random.below(12) == 0 { bad_name(random) } else { name(random) })
+}
+
 fn rename(random: &mut Random, model: &Model, kind: Kind) -> Op {
     let way = [Way::Plain, Way::Plain, Way::NoReplace, Way::Exchange][random.below(4)];
     let from = removal_dir(random, kind);
@@ -438,5 +571,11 @@ fn rename(random: &mut Random, model: &Model, kind: Kind) -> Op {
         _ if way == Way::Exchange => reference(random, model, kind),
         _ => name(random),
     };
-    Op::Rename((from, reference(random, model, kind)), (to, name), way)
+    let old = reference(random, model, kind);
+    // Often another name of the same object.
+    let name = match model.named(&old) {
+        Some((_, object)) if random.below(6) == 0 => random.pick(&object.names).0.clone(),
+        _ => name,
+    };
+    Op::Rename((from, old), (to, name), way)
 }

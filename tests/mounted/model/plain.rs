@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::documents::{Doc, check, empty, fixed, merged, rendered, resolve, state, text};
+use super::extras::{Asked, Flags, KEYS, take, volatile};
 
 pub(super) type Verdict<T> = Result<T, Errno>;
 
@@ -18,23 +19,40 @@ pub(super) enum Kind {
 
 pub(super) const CONFIG: usize = 0;
 pub(super) const STATE: usize = 1;
+/// The metadata's place among the versions.
+pub(super) const METADATA: usize = 2;
 pub(super) const EDGES: [&str; 7] =
     ["ipcNsCtr", "mountNsCtr", "netNsCtr", "pidNsCtr", "userNsCtr", "utsNsCtr", "cgroupNsCtr"];
 pub(super) const STATUSES: [&str; 9] =
     ["unknown", "configured", "created", "running", "stopped", "paused", "exited", "removing", "stopping"];
 
-/// A container or a pod. `made` and `binding` are numbers of this model: the object's own, and the
-/// one of its name, which `mv` in `name/` keeps and a new name by other ways does not.
+/// A container or a pod. `made` and what stands beside names and flags are numbers of this model: the
+/// object's own, those of the names' bindings, which `mv` in `name/` keeps and a new name by other ways
+/// does not, and those of the flags.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Object {
     pub kind: Kind,
     pub made: u64,
-    pub binding: u64,
-    pub name: String,
+    /// The first before the others.
+    pub names: Vec<(String, u64)>,
     pub pod: Option<String>,
     pub needs: BTreeSet<String>,
     pub docs: [Doc; 2],
-    pub versions: [u64; 2],
+    pub metadata: String,
+    pub versions: [u64; 3],
+    /// Of users and of groups.
+    pub maps: [String; 2],
+    pub flags: Flags,
+}
+
+impl Object {
+    pub(super) fn name(&self) -> &str {
+        &self.names[0].0
+    }
+
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.names.iter().any(|(own, _)| own == name)
+    }
 }
 
 /// What chance and the clock gave a new object.
@@ -67,7 +85,7 @@ pub(super) fn refuse_unless(holds: bool, errno: Errno) -> Verdict<()> {
 }
 
 impl Model {
-    fn tick(&mut self) -> u64 {
+    pub(super) fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
@@ -77,7 +95,7 @@ impl Model {
     }
 
     pub(super) fn named(&self, name: &str) -> Option<(&String, &Object)> {
-        self.objects.iter().find(|(_, o)| o.name == name)
+        self.objects.iter().find(|(_, o)| o.is_called(name))
     }
 
     pub(super) fn dependents(&self, id: &str) -> BTreeSet<String> {
@@ -107,26 +125,36 @@ impl Model {
 
     pub(super) fn find_exact(&self, kind: Kind, text: &str) -> Verdict<String> {
         let id = self.find(kind, text)?;
-        refuse_unless(id == text || self.objects[&id].name == text, Errno::EPERM)?;
+        refuse_unless(id == text || self.objects[&id].is_called(text), Errno::EPERM)?;
         Ok(id)
     }
 
     pub(super) fn create(&mut self, kind: Kind, given: &Doc, pod: Option<String>, fresh: &Fresh) -> Verdict<String> {
-        check(kind, CONFIG, given)?;
+        let mut given = given.clone();
+        let asked = if kind == Kind::Ctr { take(&mut given)? } else { Asked::default() };
+        check(kind, CONFIG, &given)?;
         let own = |key, fits: fn(&str) -> bool, otherwise: &str| match given.get(key) {
             None => Ok(otherwise.to_owned()),
             Some(value) => value.as_str().filter(|text| fits(text)).map(str::to_owned).ok_or(Errno::EINVAL),
         };
         let (id, name) = (own("id", is_id, &fresh.id)?, own("name", is_name, &fresh.name)?);
         refuse_unless(!self.objects.contains_key(&id) && self.named(&name).is_none(), Errno::EEXIST)?;
-        let pod = match (pod, text(given, "pod").filter(|_| kind == Kind::Ctr)) {
+        let mut names = vec![name.clone()];
+        for further in asked.names {
+            refuse_unless(self.named(&further).is_none(), Errno::EEXIST)?;
+            if !names.contains(&further) {
+                names.push(further);
+            }
+        }
+        let flags = self.new_flags(&asked.flags)?;
+        let pod = match (pod, text(&given, "pod").filter(|_| kind == Kind::Ctr)) {
             (None, Some(pod)) => Some(self.find(Kind::Pod, &pod)?),
             (pod, _) => pod,
         };
         let mut identity = vec![("id", id.clone()), ("name", name.clone())];
         identity.extend(pod.clone().map(|pod| ("pod", pod)));
         let mut config: Doc = identity.iter().filter(|(key, _)| !given.contains_key(*key)).map(pair).collect();
-        config.extend(given.clone());
+        config.extend(given);
         config.extend(identity.iter().map(pair));
         let (time, state) = match kind {
             Kind::Ctr => ("createdTime", json!({"state": "configured"})),
@@ -138,7 +166,7 @@ impl Model {
             config.entry(time).or_insert(json!(fresh.created));
             config.entry("cgroupParent").or_insert(json!("/libpod_parent"));
             resolve(&mut config, |text| {
-                refuse_unless(text != id && text != name, Errno::ELOOP)?;
+                refuse_unless(text != id && names.iter().all(|name| name != text), Errno::ELOOP)?;
                 let on = self.find(Kind::Ctr, text)?;
                 refuse_unless(self.objects[&on].pod == pod, Errno::EXDEV)?;
                 needs.insert(on.clone());
@@ -146,9 +174,20 @@ impl Model {
             })?;
         }
         config.entry(time).or_insert(json!(fresh.created));
-        let docs = [config, state.as_object().unwrap().clone()];
-        let (made, binding, versions) = (self.tick(), self.tick(), [self.tick(), self.tick()]);
-        self.objects.insert(id.clone(), Object { kind, made, binding, name, pod, needs, docs, versions });
+        volatile(&flags)?;
+        let object = Object {
+            kind,
+            made: self.tick(),
+            names: names.into_iter().map(|name| (name, self.tick())).collect(),
+            pod,
+            needs,
+            docs: [config, state.as_object().unwrap().clone()],
+            metadata: asked.metadata,
+            versions: [self.tick(), self.tick(), self.tick()],
+            maps: asked.maps,
+            flags,
+        };
+        self.objects.insert(id.clone(), object);
         Ok(id)
     }
 
@@ -165,23 +204,6 @@ impl Model {
         }
         self.objects.retain(|id, _| !ids.contains(id));
         Ok(())
-    }
-
-    /// Gives objects these names in one step; with their bindings, if those move.
-    pub(super) fn rename(&mut self, moves: bool, names: &[(&String, &str)]) {
-        let bindings: Vec<u64> = names.iter().map(|(id, _)| self.objects[*id].binding).collect();
-        for (at, (id, name)) in names.iter().enumerate() {
-            let (version, fresh) = (self.tick(), self.tick());
-            let object = self.objects.get_mut(*id).unwrap();
-            object.name = (*name).to_owned();
-            object.docs[CONFIG].insert("name".to_owned(), json!(name));
-            object.versions[CONFIG] = version;
-            object.binding = match (moves, names.len()) {
-                (true, _) => object.binding,
-                (false, 2) => bindings[1 - at],
-                (false, _) => fresh,
-            };
-        }
     }
 
     /// Writes documents one after the other.
@@ -208,13 +230,15 @@ impl Model {
         if rendered(&object.docs[doc]) != rendered(&old.docs[doc]) {
             object.versions[doc] = version;
         }
-        if object.name != old.name {
-            object.binding = binding;
+        if let Some(name) = text(&object.docs[CONFIG], "name").filter(|name| name != old.name()) {
+            let own = old.names.iter().find(|(own, _)| *own == name).map(|(_, binding)| *binding);
+            object.names.retain(|(own, _)| own != old.name() && *own != name);
+            object.names.insert(0, (name, own.unwrap_or(binding)));
         }
         Ok(())
     }
 
-    fn config(&mut self, id: &str, old: Doc, mut new: Doc) -> Verdict<Doc> {
+    fn config(&self, id: &str, old: Doc, mut new: Doc) -> Verdict<Doc> {
         let kind = self.objects[id].kind;
         if kind == Kind::Ctr {
             // What there is not is not what was fixed.
@@ -223,6 +247,7 @@ impl Model {
             if let Some(pod) = text(&new, "pod").filter(|pod| text(&old, "pod").as_ref() != Some(pod)) {
                 new.insert("pod".to_owned(), json!(self.find(Kind::Pod, &pod).map_err(fixed)?));
             }
+            refuse_unless(KEYS.iter().all(|key| !new.contains_key(*key)), Errno::EINVAL)?;
         }
         for key in fixed(kind).iter().filter(|key| new.contains_key(**key)) {
             let both_empty = kind == Kind::Ctr && empty(new.get(*key)) && empty(old.get(*key));
@@ -237,7 +262,6 @@ impl Model {
         whole.extend(kept(fixed(kind), &whole));
         let name = whole["name"].as_str().filter(|name| is_name(name)).ok_or(Errno::EINVAL)?.to_owned();
         refuse_unless(self.named(&name).is_none_or(|(holder, _)| holder == id), Errno::EEXIST)?;
-        self.objects.get_mut(id).unwrap().name = name;
         Ok(whole)
     }
 
