@@ -409,7 +409,7 @@ pub(super) fn shelf_of(state: &impl Query, kind: Kind, owner: Serial) -> Result<
 }
 
 /// The files that an object's items name.
-fn files_of(state: &(impl Query + Items), shelf: Shelf, id: Id) -> Result<Vec<u64>> {
+fn files_of(state: &impl Items, shelf: Shelf, id: Id) -> Result<Vec<u64>> {
     use crate::store::Contents;
     let owner = match shelf {
         Shelf::Images => state.content(Kind::Image, &id)?,

@@ -34,13 +34,15 @@ impl Asked {
     /// # Errors
     /// [`Refusal::BadFlag`] when it says otherwise.
     pub fn say_volatile(&mut self, volatile: bool) -> Result<(), Refusal> {
-        match self.flags.iter().any(|(name, _)| name == VOLATILE) {
-            true if volatile != self.is_volatile() => {
-                Err(Refusal::BadFlag { name: VOLATILE.to_owned(), rule: "what \"volatile\" of the config says" })
-            }
-            false if volatile => Ok(self.flags.push((VOLATILE.to_owned(), Some(Value::Bool(true))))),
-            _ => Ok(()),
+        let said = self.flags.iter().any(|(name, _)| name == VOLATILE);
+        if said && volatile != self.is_volatile() {
+            let rule = "what \"volatile\" of the config says";
+            return Err(Refusal::BadFlag { name: VOLATILE.to_owned(), rule });
         }
+        if volatile && !said {
+            self.flags.push((VOLATILE.to_owned(), Some(Value::Bool(true))));
+        }
+        Ok(())
     }
 }
 

@@ -393,10 +393,10 @@ impl Tree {
                 (None, Some(fh)) => self.cut(Opened { ino: number, fh }, size, true)?,
                 (None, None) => changes.extend(self.cut_by_path(origin, number, size)?),
             }
-        } else if let Some(changed) = changed {
-            if !self.say_changed(number, caller, changed) {
-                changes.extend(self.engine.set_item_time(origin, split(number).0, changed)?.changes);
-            }
+        } else if let Some(changed) = changed
+            && !self.say_changed(number, caller, changed)
+        {
+            changes.extend(self.engine.set_item_time(origin, split(number).0, changed)?.changes);
         }
         // Not the size that the handle has: the kernel would end others' sendfile(2) there.
         let (attr, _) = self.item_getattr(number, None)?;

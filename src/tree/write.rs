@@ -303,7 +303,7 @@ impl Tree {
 
     /// Whether a close finds nothing to do. Of a handle that others use now nobody waits to know.
     pub fn is_at_rest(&self, fh: u64) -> bool {
-        self.handles.file(fh).state.try_lock().is_some_and(|state| state.is_at_rest())
+        !is_item(fh) && self.handles.file(fh).state.try_lock().is_some_and(|state| state.is_at_rest())
     }
 
     /// A close of one of the handle's descriptors. A value without its newline takes effect; more of it

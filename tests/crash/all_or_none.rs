@@ -40,6 +40,24 @@ fn found(tree: &Mounted, round: usize) -> usize {
     present.len()
 }
 
+/// The operation of another thread while something dies so many microseconds after it began, or before it
+/// begins. What a dead mount answers is no verdict.
+pub(crate) fn while_dying_at(
+    instant: i64,
+    operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    die: impl FnOnce(),
+) -> bool {
+    let wait = |micros: i64| thread::sleep(Duration::from_micros(micros.max(0).unsigned_abs()));
+    let late = move || {
+        wait(-instant);
+        operation()
+    };
+    while_dying(late, || {
+        wait(instant);
+        die();
+    })
+}
+
 /// The operation of another thread while something dies. What a dead mount answers is no verdict.
 pub(crate) fn while_dying(
     operation: impl FnOnce() -> std::io::Result<()> + Send + 'static,
@@ -62,15 +80,27 @@ pub(crate) fn pause(random: &mut Random, at_most: Duration) {
     thread::sleep(Duration::from_micros(random.below(at_most.as_micros() as usize) as u64));
 }
 
-/// Which of the outcomes have been seen, so that a test that always kills too late fails.
+/// Which of the outcomes have been seen, so that a test that always kills too late fails. The instants to
+/// kill at are looked for around the one that decides, however fast the machine is.
 #[derive(Default)]
 pub(crate) struct Seen {
     whole: usize,
     none: usize,
+    /// Microseconds from the beginning of an operation.
+    at: i64,
+    /// How far the last step went, and whether it was towards later.
+    step: (i64, bool),
 }
 
 impl Seen {
-    pub(crate) fn count(&mut self, found: usize, all: usize) {
+    /// When to kill.
+    pub(crate) fn instant(&self, random: &mut Random) -> i64 {
+        const SPREAD: usize = 200;
+        self.at + random.below(SPREAD) as i64 - SPREAD as i64 / 2
+    }
+
+    /// What was found of `all`, and whether that means that the operation was done.
+    pub(crate) fn count(&mut self, found: usize, all: usize, done: bool) {
         match found {
             0 => self.none += 1,
             _ => {
@@ -78,6 +108,12 @@ impl Seen {
                 self.whole += 1;
             }
         }
+        const LEAST: i64 = 50;
+        const MOST: i64 = 5000;
+        let later = !done;
+        let step = if self.step.1 == later { (self.step.0 * 2).clamp(LEAST, MOST) } else { LEAST };
+        self.step = (step, later);
+        self.at += if later { step } else { -step };
     }
 
     pub(crate) fn must_be_both(&self) {
@@ -115,18 +151,13 @@ fn a_chain_is_made_whole_or_not_at_all_when_everything_dies() {
     let (mut random, mut seen) = (Random(seed()), Seen::default());
     for round in 0..kills(200) {
         let (path, text) = (tree.path("create/ctr"), chain(round, ""));
-        let made = while_dying(
-            move || write_at_once(&path, &text),
-            || {
-                pause(&mut random, Duration::from_millis(2));
-                kill_both(&tree);
-            },
-        );
+        let instant = seen.instant(&mut random);
+        let made = while_dying_at(instant, move || write_at_once(&path, &text), || kill_both(&tree));
         tree.mount();
         assert_eq!(mounts_at(&tree.at).len(), 1, "the dead mount is gone");
         let found = found(&tree, round);
         assert!(!made || found == LENGTH, "round {round}: acknowledged, and {found} are there");
-        seen.count(found, LENGTH);
+        seen.count(found, LENGTH, found > 0);
         assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
     }
     seen.must_be_both();
@@ -141,18 +172,13 @@ fn a_pod_goes_with_all_its_containers_or_stays_when_everything_dies() {
         fs::write(tree.path("create/ctr"), chain(round, &format!(",\"pod\":\"p{round}\""))).unwrap();
         let order = format!("{{\"verb\":\"remove\",\"pod\":\"p{round}\",\"recursive\":true}}\n");
         let control: PathBuf = tree.path("control");
-        let gone = while_dying(
-            move || write_at_once(&control, &order),
-            || {
-                pause(&mut random, Duration::from_millis(2));
-                kill_both(&tree);
-            },
-        );
+        let instant = seen.instant(&mut random);
+        let gone = while_dying_at(instant, move || write_at_once(&control, &order), || kill_both(&tree));
         tree.mount();
         let pod = usize::from(tree.path(&format!("name/p{round}")).symlink_metadata().is_ok());
         let found = found(&tree, round) + pod;
         assert!(!gone || found == 0, "round {round}: acknowledged, and {found} are left");
-        seen.count(found, LENGTH + 1);
+        seen.count(found, LENGTH + 1, found == 0);
         assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
     }
     seen.must_be_both();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::all_or_none::{Seen, pause, while_dying, write_at_once};
+use crate::all_or_none::{Seen, pause, while_dying, while_dying_at, write_at_once};
 use crate::load::{kill_at_random, kill_both, kills};
 use crate::rows::{edit, infra, replace_row, serial};
 use crate::support::images::{Image, names_in};
@@ -50,27 +50,6 @@ fn found(tree: &Mounted, round: usize) -> usize {
 
 const PARTS: usize = 8;
 
-/// The longest time that a kill waits. It follows the machine, so that some come before the work is done
-/// and some after.
-struct Moment(Duration);
-
-impl Default for Moment {
-    fn default() -> Moment {
-        Moment(Duration::from_millis(2))
-    }
-}
-
-impl Moment {
-    fn wait(&self, random: &mut Random) {
-        pause(random, self.0);
-    }
-
-    fn learn(&mut self, was_early: bool) {
-        let next = if was_early { self.0 * 3 / 2 } else { self.0 * 2 / 3 };
-        self.0 = next.max(Duration::from_micros(50));
-    }
-}
-
 fn is_sound(tree: &Mounted, round: usize) {
     assert!(tree.read("check").starts_with("ok"), "round {round}: {}", tree.read("check"));
 }
@@ -78,21 +57,15 @@ fn is_sound(tree: &Mounted, round: usize) {
 #[test]
 fn a_sandbox_is_made_whole_or_not_at_all() {
     let tree = with_image();
-    let (mut random, mut seen, mut moment) = (Random(seed()), Seen::default(), Moment::default());
+    let (mut random, mut seen) = (Random(seed()), Seen::default());
     for round in 0..kills(60) {
         let (path, text) = (tree.path("create/sandbox"), document(round));
-        let made = while_dying(
-            move || write_at_once(&path, &text),
-            || {
-                moment.wait(&mut random);
-                kill_both(&tree);
-            },
-        );
+        let instant = seen.instant(&mut random);
+        let made = while_dying_at(instant, move || write_at_once(&path, &text), || kill_both(&tree));
         tree.mount();
         let found = found(&tree, round);
         assert!(!made || found == PARTS, "round {round}: acknowledged, and {found} parts are there");
-        moment.learn(found == 0);
-        seen.count(found, PARTS);
+        seen.count(found, PARTS, found > 0);
         is_sound(&tree, round);
     }
     seen.must_be_both();
@@ -114,7 +87,7 @@ fn a_sandbox_is_made_once_although_servers_die() {
 #[test]
 fn a_sandbox_goes_whole_or_stays() {
     let tree = with_image();
-    let (mut random, mut seen, mut moment) = (Random(seed()), Seen::default(), Moment::default());
+    let (mut random, mut seen) = (Random(seed()), Seen::default());
     for round in 0..kills(60) {
         write_at_once(&tree.path("create/sandbox"), &document(round)).unwrap();
         let recursive = round % 2 == 1;
@@ -123,20 +96,14 @@ fn a_sandbox_goes_whole_or_stays() {
         }
         let (pod, control) = (tree.path(&format!("pod/{}", id(round))), tree.path("control"));
         let order = format!("{{\"verb\":\"remove\",\"pod\":\"p{round}\",\"recursive\":true}}\n");
-        let gone = while_dying(
-            move || if recursive { write_at_once(&control, &order) } else { fs::remove_dir(pod) },
-            || {
-                moment.wait(&mut random);
-                kill_both(&tree);
-            },
-        );
+        let remove = move || if recursive { write_at_once(&control, &order) } else { fs::remove_dir(pod) };
+        let gone = while_dying_at(seen.instant(&mut random), remove, || kill_both(&tree));
         tree.mount();
         let found = found(&tree, round);
         assert!(!gone || found == 0, "round {round}: acknowledged, and {found} parts are left");
-        moment.learn(found > 0);
         let member = tree.path(&format!("name/m{round}")).symlink_metadata().is_ok();
         assert_eq!(member, recursive && found > 0, "round {round}: what else was in it");
-        seen.count(found, PARTS);
+        seen.count(found, PARTS, found == 0);
         is_sound(&tree, round);
     }
     seen.must_be_both();

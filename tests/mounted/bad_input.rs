@@ -27,7 +27,7 @@ fn bad_names() -> Vec<(Vec<u8>, &'static str)> {
         (b"a b".to_vec(), "letters, digits"),
         ("größe".into(), "letters, digits"),
         (b"a\x7f".to_vec(), "letters, digits"),
-        (b"a\xffb".to_vec(), "ASCII"),
+        (b"a\xffb".to_vec(), "UTF-8"),
     ]
 }
 
