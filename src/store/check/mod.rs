@@ -41,8 +41,8 @@ pub fn findings(state: &impl Query) -> Result<Vec<Finding<Fix>>> {
     let look = Look::new(state, &mut found)?;
     let metadata = objects::documents(state, &look, &mut found)?;
     objects::requests(state, &mut found)?;
-    let bound = relations::names(state, &look, &mut found)?;
-    more::more(&look, &bound, &metadata, &mut found);
+    let names = relations::names(state, &look, &mut found)?;
+    more::more(&look, &names, &metadata, &mut found);
     more::flags(state, &look, &mut found)?;
     items::items(state, &look, &mut found)?;
     exited::exited(state, &look, &mut found)?;

@@ -10,15 +10,14 @@ use crate::model::record::{Kind, More, Row, Serial, Stamp};
 use crate::store::query::Query;
 use crate::store::tables::FLAGS;
 
-/// Each row is a container's, and says what the other tables have of it. `bound` are the bindings that are
-/// due, `metadata` the sizes of the texts.
-pub(super) fn more(look: &Look, bound: &BTreeMap<Serial, Row>, metadata: &BTreeMap<Serial, u64>, found: &mut Found) {
-    let mut names: BTreeMap<Serial, Vec<&str>> = BTreeMap::new();
-    for row in bound.values() {
-        if let Row::Binding { name, kind: Kind::Ctr, object, .. } = row {
-            names.entry(*object).or_default().push(name);
-        }
-    }
+/// Each row is a container's, and says what the other tables have of it: `names` of containers, and the
+/// sizes of their texts.
+pub(super) fn more(
+    look: &Look,
+    names: &BTreeMap<Serial, Vec<String>>,
+    metadata: &BTreeMap<Serial, u64>,
+    found: &mut Found,
+) {
     for (ctr, more) in look.more.iter().filter(|(ctr, _)| !look.exists(Kind::Ctr, **ctr)) {
         let words = match more {
             Ok(_) => "there is no such container".to_owned(),
@@ -27,21 +26,20 @@ pub(super) fn more(look: &Look, bound: &BTreeMap<Serial, Row>, metadata: &BTreeM
         found.structure(format!("more {ctr}"), words, Fix::step(Step::Forget(Foreign::More(*ctr))));
     }
     for (ctr, head) in look.ctrs() {
-        let own = names.remove(&ctr).unwrap_or_default();
-        let further = own.iter().copied().filter(|name| *name != head.name);
+        let further: Vec<&String> = names.get(&ctr).into_iter().flatten().filter(|name| **name != head.name).collect();
         let infra = look.infra.contains(&ctr);
         let put = |more| Fix::step(Step::PutMore(ctr, Box::new(more)));
         let none = More::default();
         let more = match look.more.get(&ctr) {
             Some(Err(why)) => {
-                let fix = put(More { names: further.map(str::to_owned).collect(), infra, ..More::default() });
+                let fix = put(More { names: further.into_iter().cloned().collect(), infra, ..More::default() });
                 found.structure(look.path(Kind::Ctr, ctr), format!("more {ctr} does not decode: {why}"), fix);
                 continue;
             }
             Some(Ok(more)) => more,
             None => &none,
         };
-        let (due, wrong) = due(more, &Has { names: &further.collect::<Vec<_>>(), infra, text: metadata.get(&ctr) });
+        let (due, wrong) = due(more, &Has { names: &further, infra, text: metadata.get(&ctr) });
         for words in wrong {
             found.structure(look.path(Kind::Ctr, ctr), words, put(due.clone()));
         }
@@ -50,7 +48,7 @@ pub(super) fn more(look: &Look, bound: &BTreeMap<Serial, Row>, metadata: &BTreeM
 
 /// What the other tables have of a container.
 struct Has<'a> {
-    names: &'a [&'a str],
+    names: &'a [&'a String],
     infra: bool,
     text: Option<&'a u64>,
 }
@@ -60,7 +58,7 @@ fn due(more: &More, has: &Has<'_>) -> (More, Vec<String>) {
     let (mut due, mut wrong) = (more.clone(), Vec::new());
     due.names = Vec::new();
     for name in &more.names {
-        match has.names.contains(&name.as_str()) && !due.names.contains(name) {
+        match has.names.contains(&name) && !due.names.contains(name) {
             true => due.names.push(name.clone()),
             false => wrong.push(format!("its further name {name} is another's")),
         }

@@ -7,10 +7,11 @@ use crate::model::record::{CtrHead, Kind, Nanos, PodHead, Row, Serial};
 use crate::store::query::Query;
 use crate::store::tables::{MEMBERS, NAMES, NEEDED, NEEDS};
 
-/// Each name leads, by a binding, to the one object that has it. Returns the bindings that are due.
-pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Result<BTreeMap<Serial, Row>> {
+/// Each name leads, by a binding, to the one object that has it. Returns the names that are containers'.
+pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Result<BTreeMap<Serial, Vec<String>>> {
     let has = named(&state.table(NAMES)?)?;
     let (mut due, mut bindings) = (BTreeMap::new(), BTreeMap::new());
+    let mut unbound = Vec::new();
     let mut claims: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
     for claim in heads(look).chain(further(look, &has)) {
         claims.entry(claim.name).or_default().push(claim);
@@ -28,6 +29,7 @@ pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Resul
             None => {
                 let fix = Fix::step(Step::Bind(name.to_owned(), object));
                 found.structure(look.path(kind, object), format!("the name {name} is not bound to it"), fix);
+                unbound.push((object, name.to_owned()));
             }
         }
         for other in claims.into_iter().filter(|other| other.is_first) {
@@ -63,7 +65,16 @@ pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Resul
         found.structure(format!("names {name}"), "does not lead to the object of that name", fix);
     }
     binding_rows(look, &bindings, found);
-    Ok(bindings)
+    let mut of_ctrs: BTreeMap<Serial, Vec<String>> = BTreeMap::new();
+    for row in bindings.into_values() {
+        if let Row::Binding { name, kind: Kind::Ctr, object, .. } = row {
+            of_ctrs.entry(object).or_default().push(name);
+        }
+    }
+    for (object, name) in unbound {
+        of_ctrs.entry(object).or_default().push(name);
+    }
+    Ok(of_ctrs)
 }
 
 /// A name as an object has it.
