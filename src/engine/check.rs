@@ -86,6 +86,10 @@ impl Engine {
         let mut lasting = Vec::new();
         for finding in found {
             let lasts = match finding.fix {
+                // The mount that its record told of may have been taken back.
+                Cure::Store(Fix::Remove(Kind::Ctr, serial)) => {
+                    after.snapshot().ctr(serial).is_ok_and(|head| lacks_upper(dirs, &head))
+                }
                 Cure::Store(Fix::Remove(kind, serial)) => after.id_of(kind, serial)?.is_some(),
                 Cure::DropItem(serial, file) => matches!(after.item_row(serial), Ok(Some(item)) if item.file == file),
                 Cure::Store(_) | Cure::Discard(..) => false,

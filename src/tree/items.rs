@@ -469,7 +469,7 @@ impl Tree {
     }
 
     /// The attributes of an item, and how long they hold. A handle sees the size of what it reads or has
-    /// written, all others that of the item; of one that was taken away, whatever is still open.
+    /// written, all others that of the item; of one that was taken away, that of what was opened last.
     pub(super) fn item_getattr(&self, number: Ino, fh: Option<u64>) -> Result<(Attr, Lifetime)> {
         let view = self.engine.view()?;
         let open = match fh.filter(|fh| is_item(*fh)) {
@@ -484,8 +484,12 @@ impl Tree {
             };
             return Ok((self.item_attr(number, size, item.changed), lifetime));
         }
-        let any = || self.items.0.read().values().find(|open| open.ino == number).map(Arc::clone);
-        let open = open.or_else(any).ok_or(Refusal::Gone)?;
+        let last = || {
+            let items = self.items.0.read();
+            let open = items.iter().filter(|(_, open)| open.ino == number);
+            open.max_by_key(|(fh, _)| **fh).map(|(_, open)| Arc::clone(open))
+        };
+        let open = open.or_else(last).ok_or(Refusal::Gone)?;
         let state = open.state.lock();
         if let Some(place) = state.place {
             view.id_of(place.kind, place.owner)?.ok_or(Refusal::Gone)?;

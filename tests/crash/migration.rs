@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use ctrfs::model::record::Row;
 use nix::errno::Errno;
+use redb::ReadableTable;
 use serde_json::Value;
 
-use crate::rows::{edit, replace_row, serial};
+use crate::rows::{ROWS, edit, replace_row, serial};
 use crate::support::images::{Image, names_in};
 use crate::support::{CTRFS, Mounted, errno, text};
 
@@ -50,7 +52,30 @@ fn stored(schema: u32) -> Mounted {
     let mut database = File::create(tree.store.join("ctrfs.redb")).unwrap();
     let data = format!("{}/tests/data/schema-{schema}/ctrfs.redb.zst", env!("CARGO_MANIFEST_DIR"));
     zstd::stream::copy_decode(File::open(data).unwrap(), &mut database).unwrap();
+    put_directories(&tree.store);
     tree
+}
+
+/// Makes the directories of layers and of a container that is mounted, which are not kept with a database.
+fn put_directories(store: &Path) {
+    let rows: Vec<Row> = edit(store, |txn| {
+        let rows = txn.open_table(ROWS).unwrap();
+        rows.iter().unwrap().filter_map(|entry| postcard::from_bytes(entry.unwrap().1.value()).ok()).collect()
+    });
+    for row in rows {
+        match row {
+            Row::Layer(layer) if layer.owner.is_none() => {
+                let fs = store.join("layers").join(layer.id().to_string()).join("fs");
+                let (path, text) = if layer.parent.is_none() { ("etc/file", "base\n") } else { ("upon", "upon\n") };
+                fs::create_dir_all(fs.join(path).parent().unwrap()).unwrap();
+                fs::write(fs.join(path), text).unwrap();
+            }
+            Row::Ctr(ctr) if ctr.mounted => {
+                fs::create_dir_all(store.join("ctr").join(ctr.id().to_string()).join("upper")).unwrap();
+            }
+            _ => {}
+        }
+    }
 }
 
 fn check(store: &Path) -> String {

@@ -68,6 +68,7 @@ const ENTRIES: &[(&str, Class)] = &[
     ("ctr/*/uidmap", Value),
     ("ctr/*/gidmap", Value),
     ("ctr/*/flags/*", Value),
+    ("ctr/*/digests", Shown),
     ("ctr/*/raw", Record),
     ("ctr/*/health", Shown),
     ("ctr/*/state", Value),

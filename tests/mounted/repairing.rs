@@ -197,7 +197,8 @@ fn directories_of_nothing_are_thrown_away() {
     let others = store.all_but(&[]);
     let nobody = digest(b"nobody").id().to_string();
     let mut due = Vec::new();
-    for (dir, name) in [("layers", nobody.as_str()), ("layers", "no-id"), ("ctr", nobody.as_str()), ("ctr", "no-id")] {
+    let nobody = nobody.as_str();
+    for (dir, name) in ["layers", "ctr", "images"].into_iter().flat_map(|dir| [(dir, nobody), (dir, "no-id")]) {
         fs::create_dir_all(store.tree.store.join(dir).join(name).join("fs")).unwrap();
         due.push(format!("layer-unaccounted {dir}/{name}: a directory that the store does not know"));
     }

@@ -62,7 +62,8 @@ fn an_image_shows_its_parts() {
     let Stack { tree, base, upon, ctr } = stack();
     let at = format!("image/{}", upon.id());
     let dir = tree.path(&at);
-    assert_eq!(names_in(&dir), ["config", "layers", "manifest", "names", "size", "used-by"]);
+    let parts = ["config", "data", "digests", "layers", "manifest", "names", "size", "used-by"];
+    assert_eq!(names_in(&dir), parts);
     assert_eq!(tree.read(&format!("{at}/config")), upon.config);
     assert_eq!(tree.read(&format!("{at}/manifest")), upon.manifest);
     assert_eq!(tree.read(&format!("{at}/names")), "localhost/upon:latest\nquay.io/team/upon:v1\n");
