@@ -60,7 +60,7 @@ fn due(more: &More, has: &Has<'_>) -> (More, Vec<String>) {
     for name in &more.names {
         match has.names.contains(&name) && !due.names.contains(name) {
             true => due.names.push(name.clone()),
-            false => wrong.push(format!("its further name {name} is another's")),
+            false => wrong.push(format!("its further name {name} is not its own")),
         }
     }
     match has.text {

@@ -65,14 +65,13 @@ pub(super) fn names(state: &impl Query, look: &Look, found: &mut Found) -> Resul
         found.structure(format!("names {name}"), "does not lead to the object of that name", fix);
     }
     binding_rows(look, &bindings, found);
+    let bound = bindings.into_values().filter_map(|row| match row {
+        Row::Binding { name, kind: Kind::Ctr, object, .. } => Some((object, name)),
+        _ => None,
+    });
     let mut of_ctrs: BTreeMap<Serial, Vec<String>> = BTreeMap::new();
-    for row in bindings.into_values() {
-        if let Row::Binding { name, kind: Kind::Ctr, object, .. } = row {
-            of_ctrs.entry(object).or_default().push(name);
-        }
-    }
-    for (object, name) in unbound {
-        of_ctrs.entry(object).or_default().push(name);
+    for (ctr, name) in bound.chain(unbound) {
+        of_ctrs.entry(ctr).or_default().push(name);
     }
     Ok(of_ctrs)
 }
@@ -126,7 +125,7 @@ fn further<'a>(look: &'a Look, has: &BTreeMap<String, Serial>) -> Vec<Claim<'a>>
             continue;
         }
         for name in &more.names {
-            // One whose row is lost or damaged is whoever's says so.
+            // One whose row is lost or damaged is whose list has the name.
             let lost =
                 || has.get(name).copied().filter(|binding| look.is_lost(*binding) && !firsts.contains(name.as_str()));
             let binding = rows.get(&(name.as_str(), object)).copied().or_else(lost);

@@ -230,13 +230,13 @@ const FEW: &[Damage] = &[
     (
         "a further name that is another's",
         |txn, s, _| change_more(txn, s.web, |more| more.names.insert(1, "member".to_owned())),
-        ": its further name member is another's",
+        ": its further name member is not its own",
         nothing,
     ),
     (
         "a further name that it has already",
         |txn, s, _| change_more(txn, s.web, |more| more.names.push("web".to_owned())),
-        ": its further name web is another's",
+        ": its further name web is not its own",
         nothing,
     ),
     (
