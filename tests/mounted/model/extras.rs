@@ -89,7 +89,7 @@ fn labels(flags: &Flags) -> Verdict<()> {
 }
 
 /// No container here goes with the boot.
-pub(super) fn volatile(flags: &Flags) -> Verdict<()> {
+fn volatile(flags: &Flags) -> Verdict<()> {
     refuse_unless(flags.get("Volatile").is_none_or(|(text, _)| text != "true\n"), Errno::EPERM)
 }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::documents::{Doc, check, empty, fixed, merged, rendered, resolve, state, text};
-use super::extras::{Asked, Flags, KEYS, take, volatile};
+use super::extras::{Asked, Flags, KEYS, take};
 
 pub(super) type Verdict<T> = Result<T, Errno>;
 
@@ -139,6 +139,10 @@ impl Model {
         };
         let (id, name) = (own("id", is_id, &fresh.id)?, own("name", is_name, &fresh.name)?);
         refuse_unless(!self.objects.contains_key(&id) && self.named(&name).is_none(), Errno::EEXIST)?;
+        let pod = match (pod, text(&given, "pod").filter(|_| kind == Kind::Ctr)) {
+            (None, Some(pod)) => Some(self.find(Kind::Pod, &pod)?),
+            (pod, _) => pod,
+        };
         let mut names = vec![name.clone()];
         for further in asked.names {
             refuse_unless(self.named(&further).is_none(), Errno::EEXIST)?;
@@ -147,10 +151,6 @@ impl Model {
             }
         }
         let flags = self.new_flags(&asked.flags)?;
-        let pod = match (pod, text(&given, "pod").filter(|_| kind == Kind::Ctr)) {
-            (None, Some(pod)) => Some(self.find(Kind::Pod, &pod)?),
-            (pod, _) => pod,
-        };
         let mut identity = vec![("id", id.clone()), ("name", name.clone())];
         identity.extend(pod.clone().map(|pod| ("pod", pod)));
         let mut config: Doc = identity.iter().filter(|(key, _)| !given.contains_key(*key)).map(pair).collect();
@@ -174,7 +174,6 @@ impl Model {
             })?;
         }
         config.entry(time).or_insert(json!(fresh.created));
-        volatile(&flags)?;
         let object = Object {
             kind,
             made: self.tick(),
