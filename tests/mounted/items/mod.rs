@@ -139,7 +139,7 @@ fn what_no_file_operation_may_do_has_its_errno() {
 
 #[test]
 fn modes_say_whose_they_are_and_times_can_be_set() {
-    for (options, mode) in [("", 0o600), ("gid=1", 0o640)] {
+    for (options, mode) in [("", 0o600), ("gid=0", 0o640)] {
         let tree = Mounted::with_options(options);
         let id = tree.make("web");
         let path = tree.path(&format!("ctr/{id}/data/k"));
