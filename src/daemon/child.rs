@@ -153,9 +153,7 @@ impl Child {
         }
         match *self.zombie_since.get_or_insert_with(Instant::now) {
             // A write to the store that is under way must not land in the middle of the next server's.
-            since if since.elapsed() >= ZOMBIE_LIMIT && !sys::process::waits_for_disk(self.process.id()) => {
-                Fate::Undead
-            }
+            since if since.elapsed() >= ZOMBIE_LIMIT && !sys::process::is_at_work(self.process.id()) => Fate::Undead,
             _ => Fate::Alive,
         }
     }

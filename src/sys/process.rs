@@ -141,11 +141,16 @@ pub fn is_alive(pid: u32) -> bool {
     Stat::read(pid).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Whether a thread of a process waits in the kernel for anything but the answer to a FUSE request.
-/// Where the kernel does not say what threads wait for, none is found.
-pub fn waits_for_disk(pid: u32) -> bool {
+/// Whether a thread of a process is at work in the kernel, or waits there for anything but the answer to
+/// a FUSE request. Where the kernel does not say what threads wait for, none is found that waits.
+pub fn is_at_work(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // On a machine with much to do, one may have waited long for its turn.
+        if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('R')) {
+            return true;
+        }
         let place = fs::read_to_string(thread.path().join("wchan")).unwrap_or_default();
         !matches!(place.as_str(), "" | "0" | "request_wait_answer")
     })
