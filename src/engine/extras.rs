@@ -131,7 +131,7 @@ impl Engine {
         })
     }
 
-    /// Sets flags of a container, or clears those whose value is null where `clear` says so, all or none.
+    /// Sets flags of a container, and clears those with nothing to set, all or none.
     ///
     /// # Errors
     /// What the model refuses of a flag, or of all together; [`Refusal::Gone`].

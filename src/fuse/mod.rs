@@ -114,6 +114,15 @@ impl Adapter {
         let attr = file_attr(&entered.attr, self.owner);
         reply.entry_with_ttls(&NEVER, &lifetime(entered.lifetime), &attr, fuser::Generation(0));
     }
+
+    /// Does what may make an item what was written: on a thread of its own where that may take long.
+    fn commit(&self, opened: Opened, work: impl FnOnce(&Adapter) + Send + 'static) {
+        if self.tree.is_slow(opened, Work::Commit) {
+            let adapter = self.clone();
+            return self.lanes.items.run(move || work(&adapter));
+        }
+        work(self);
+    }
 }
 
 /// Tells the kernel that attributes changed. An inode that it does not know is no matter.
@@ -448,11 +457,7 @@ impl Filesystem for Adapter {
             let result = adapter.tree.release(asker.origin, opened);
             adapter.answer(asker, "close", Place::At(opened.ino), result, |result| empty(reply, result));
         };
-        if self.tree.is_slow(opened, Work::Commit) {
-            let adapter = self.clone();
-            return self.lanes.items.run(move || release(&adapter));
-        }
-        release(self);
+        self.commit(opened, release);
     }
 
     fn fsync(&self, request: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -461,11 +466,7 @@ impl Filesystem for Adapter {
             let result = adapter.tree.fsync(asker.origin, opened);
             adapter.answer(asker, "fsync", Place::At(opened.ino), result, |result| empty(reply, result));
         };
-        if self.tree.is_slow(opened, Work::Commit) {
-            let adapter = self.clone();
-            return self.lanes.items.run(move || fsync(&adapter));
-        }
-        fsync(self);
+        self.commit(opened, fsync);
     }
 
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
