@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::create::{rendered, stamp};
 use super::items::FileNumbers;
 use super::remove::{take_out, touch_lists};
-use super::{Committer, Engine, Error, Outside, Result, World, exited};
+use super::{Engine, Error, Helper, Outside, Result, World, exited};
 use crate::driver::dirs::Dirs;
 use crate::model::json::{Value, parse};
 use crate::model::record::{Change, CtrHead, Doc, Kind, List, Moment, Nanos, Row, Serial};
@@ -94,7 +94,7 @@ impl Engine {
             emptying: Mutex::default(),
             files: FileNumbers::default(),
             transient: false,
-            committer: None,
+            helper: None,
         }
     }
 
@@ -157,7 +157,7 @@ impl Engine {
         self.connection = boot.connection;
         if let Some(outside) = &outside {
             self.dirs = Some(Arc::clone(&outside.dirs));
-            self.committer = Some(Committer::start().map_err(Error::outside)?);
+            self.helper = Some(Helper::start().map_err(Error::outside)?);
         }
         self.outside = outside.map(Arc::new);
         let (world, boot) = (self.world, boot.clone());

@@ -1,8 +1,7 @@
-//! Commits beside other work.
+//! Work beside other work.
 //!
-//! Mounting and the commit that records it take about as long as each other, the one in the kernel,
-//! the other on the disk. So they are done at the same time, and a step that must not stand alone is
-//! taken back.
+//! A container's rootfs takes as long to mount as all else that it is to have and the commit that records
+//! it. So they are done at the same time, and a commit that must not stand alone is taken back.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,44 +13,48 @@ use crate::store::{Done, StoreError, Update};
 
 type Step = Box<dyn FnOnce() + Send>;
 
-/// A thread that commits one step after the other.
-pub(super) struct Committer(Sender<Step>);
+/// A thread that does one step after the other.
+pub(super) struct Helper(Sender<Step>);
 
-/// A step that is being committed.
-pub(super) struct Commit(Receiver<Result<Done>>);
+/// A step that is being done.
+pub(super) struct Begun<T>(Receiver<Result<T>>);
 
-impl Committer {
-    /// Starts the thread; it goes with the committer.
-    pub(super) fn start() -> io::Result<Committer> {
+impl Helper {
+    /// Starts the thread; it goes with the helper.
+    pub(super) fn start() -> io::Result<Helper> {
         let (sender, steps) = channel::<Step>();
-        thread::Builder::new().name("commit".to_owned()).spawn(move || steps.into_iter().for_each(|step| step()))?;
-        Ok(Committer(sender))
+        thread::Builder::new().name("helper".to_owned()).spawn(move || steps.into_iter().for_each(|step| step()))?;
+        Ok(Helper(sender))
     }
 }
 
-impl Commit {
-    /// Waits until it is on disk, or refused.
-    pub(super) fn wait(self) -> Result<Done> {
+impl<T> Begun<T> {
+    /// Waits until it is done; of a commit, until it is on disk, or refused.
+    pub(super) fn wait(self) -> Result<T> {
         self.0.recv().unwrap_or(Err(StoreError::Closed.into()))
     }
 }
 
 impl Engine {
-    /// Begins to commit a change; [`Engine::apply`] would wait for it.
-    pub(super) fn begin(
-        &self,
-        origin: Origin,
-        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
-    ) -> Commit {
-        let (result, commit) = channel();
-        let step = self.step(origin, change);
-        if let Some(Committer(steps)) = &self.committer {
+    /// Begins something, after what was begun before.
+    pub(super) fn meanwhile<T: Send + 'static>(&self, step: impl FnOnce() -> Result<T> + Send + 'static) -> Begun<T> {
+        let (result, begun) = channel();
+        if let Some(Helper(steps)) = &self.helper {
             // Without the thread nobody has the result either, and waiting says so.
             let _ = steps.send(Box::new(move || {
                 let _ = result.send(step());
             }));
         }
-        Commit(commit)
+        Begun(begun)
+    }
+
+    /// Begins to commit a change; [`Engine::apply`] would wait for it.
+    pub(super) fn begin(
+        &self,
+        origin: Origin,
+        change: impl Fn(&Update<'_>, &World) -> Result<(Answer, Vec<Change>)> + Send + 'static,
+    ) -> Begun<Done> {
+        self.meanwhile(self.step(origin, change))
     }
 
     /// Takes back what was committed, by `change`, and says why.

@@ -46,7 +46,7 @@ use crate::store::{Done, Query, Store, Update};
 pub use crate::driver::mounts::MountError;
 pub use crate::store::{SCHEMA, StoreError};
 
-use self::meanwhile::Committer;
+use self::meanwhile::Helper;
 
 pub use self::boot::{Boot, BootError, Given};
 pub use self::bundle::OwnDir;
@@ -172,7 +172,8 @@ pub struct Engine {
     files: FileNumbers,
     /// Whether every new container is volatile.
     transient: bool,
-    committer: Option<Committer>,
+    /// Absent with `outside`.
+    helper: Option<Helper>,
 }
 
 impl Engine {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -134,18 +135,8 @@ impl Engine {
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
-        let fresh = !self.is_mounted(head.id(), Part::Rootfs);
-        let done = wanted(&view, ctr, &head).and_then(|wanted| {
-            self.recorded(origin, ctr, &head, true, |record| {
-                self.make_rootfs(&view, &head, &wanted, record)?;
-                record();
-                self.make_rest(head.id(), &wanted)
-            })
-        });
-        if done.is_err() && fresh {
-            self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
-        }
-        done
+        let wanted = wanted(&view, ctr, &head)?;
+        self.recorded(origin, ctr, &head, true, |record| self.make_mounts(&view, &head, wanted, record))
     }
 
     /// Takes away what [`Engine::mount`] made, after what the config's `mounts` names. One that is not
@@ -203,7 +194,7 @@ impl Engine {
         let Ok(head) = view.snapshot().ctr(ctr) else { return Ok(done) };
         let finished = match head.mounted {
             _ if head.status.is_live() => Ok(()),
-            true => self.make_mounts(&view, ctr, &head),
+            true => self.make_again(&view, ctr, &head),
             false if self.has_mounts(head.id()) => self.take_mounts(head.id()),
             false => Ok(()),
         };
@@ -259,7 +250,7 @@ impl Engine {
                 log::warn!("container {} is {} and its rootfs is not mounted", head.name, head.status.word());
                 continue;
             }
-            if let Err(error) = self.make_mounts(&view, ctr, &head) {
+            if let Err(error) = self.make_again(&view, ctr, &head) {
                 log::warn!("container {} cannot be mounted again: {error}", head.name);
             }
         }
@@ -338,13 +329,38 @@ impl Engine {
         Ok(shown)
     }
 
-    fn make_mounts(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
-        let wanted = wanted(view, ctr, head)?;
-        self.make_rootfs(view, head, &wanted, &mut || {})?;
-        self.make_rest(head.id(), &wanted)
+    /// Makes what a record says that there is.
+    fn make_again(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
+        self.make_mounts(view, head, wanted(view, ctr, head)?, &mut || {})
     }
 
-    fn make_rootfs(&self, view: &View, head: &CtrHead, wanted: &Wanted, checked: &mut dyn FnMut()) -> Result<()> {
+    /// Makes all that a container is to have, and says `checked` once no rule is left that may refuse it.
+    /// Should it fail, nothing is left but a rootfs that was there before.
+    fn make_mounts(&self, view: &View, head: &CtrHead, wanted: Wanted, checked: &mut dyn FnMut()) -> Result<()> {
+        let (outside, id) = (self.outside()?, head.id());
+        let fresh = !self.is_mounted(id, Part::Rootfs);
+        let Wanted { config, shm, files } = wanted;
+        let parts = if shm.is_some() { &[Part::Rootfs, Part::Shm][..] } else { &[Part::Rootfs] };
+        let shared = Arc::clone(outside);
+        let rest = self.meanwhile(move || make_rest(&shared, id, shm.as_ref(), &files));
+        let rootfs = self.make_rootfs(view, head, &config, checked);
+        let made = rootfs.and(rest.wait()).and_then(|()| {
+            checked();
+            show_all(outside, id, parts)
+        });
+        if made.is_err() && fresh {
+            self.take_mounts(id).unwrap_or_else(|error| log::warn!("half a mount is left over: {error}"));
+        }
+        made
+    }
+
+    fn make_rootfs(
+        &self,
+        view: &View,
+        head: &CtrHead,
+        config: &Map<String, Value>,
+        checked: &mut dyn FnMut(),
+    ) -> Result<()> {
         let outside = self.outside()?;
         let id = head.id();
         if outside.mounts.is_mounted(id, Part::Rootfs) {
@@ -357,7 +373,6 @@ impl Engine {
             errors.into_iter().next().map_or(Ok(()), Err)?;
         }
         let none = |why: &str| Refusal::NoRootfs { name: head.name.clone(), why: why.to_owned() };
-        let config = &wanted.config;
         match head.rootfs {
             Rootfs::None if text(config, container::IMAGE_ID).is_some() => {
                 Err(none("the image that its config names is not in the store").into())
@@ -374,28 +389,12 @@ impl Engine {
                 if !is_set(config, "rootfs_overlay") {
                     return Ok(outside.mounts.rootfs_telling(id, &Source::Plain(directory.as_fd()), checked)?);
                 }
-                make_overlay(outside, view, id, wanted, &[proc_fd(directory.as_fd())], checked)
+                make_overlay(outside, view, id, config, &[proc_fd(directory.as_fd())], checked)
             }
             Rootfs::Image { image, .. } => {
-                make_overlay(outside, view, id, wanted, &layer_paths(view.snapshot(), outside, image)?, checked)
+                make_overlay(outside, view, id, config, &layer_paths(view.snapshot(), outside, image)?, checked)
             }
         }
-    }
-
-    /// Makes shared memory, small files and views.
-    fn make_rest(&self, id: Id, wanted: &Wanted) -> Result<()> {
-        let outside = self.outside()?;
-        if let Some(shm) = &wanted.shm {
-            outside.mounts.shm(id, shm)?;
-        }
-        for (name, content) in &wanted.files {
-            outside.files.write(id, name, content).map_err(Error::outside)?;
-        }
-        let root = outside.tree.root().map_err(Error::outside)?;
-        for part in [Part::Rootfs, Part::Shm].into_iter().filter(|part| *part == Part::Rootfs || wanted.shm.is_some()) {
-            outside.mounts.show(id, part, root.as_fd(), &place(id, part))?;
-        }
-        Ok(())
     }
 
     /// Takes views and primaries away, and the small files. Goes on after a failure and tells all.
@@ -441,11 +440,10 @@ fn make_overlay(
     outside: &Outside,
     view: &View,
     id: Id,
-    wanted: &Wanted,
+    config: &Map<String, Value>,
     lowers: &[PathBuf],
     checked: &mut dyn FnMut(),
 ) -> Result<()> {
-    let config = &wanted.config;
     let own = outside.dirs.make_upper(id).map_err(Error::outside)?;
     let (boot_id, trash) = (view.snapshot().boot_id()?, outside.dirs.trash());
     let source = Source::Overlay {
@@ -457,6 +455,18 @@ fn make_overlay(
     };
     outside.mounts.wait_for_end(id, LAST_SYNC);
     Ok(mounted_once_free(|| outside.mounts.rootfs_telling(id, &source, checked))?)
+}
+
+/// Makes shared memory and small files.
+fn make_rest(outside: &Outside, id: Id, shm: Option<&Shm>, files: &[(&'static str, String)]) -> Result<()> {
+    shm.map_or(Ok(()), |shm| outside.mounts.shm(id, shm))?;
+    files.iter().try_for_each(|(name, content)| outside.files.write(id, name, content)).map_err(Error::outside)
+}
+
+/// Makes views.
+fn show_all(outside: &Outside, id: Id, parts: &[Part]) -> Result<()> {
+    let root = outside.tree.root().map_err(Error::outside)?;
+    Ok(parts.iter().try_for_each(|part| outside.mounts.show(id, *part, root.as_fd(), &place(id, *part)))?)
 }
 
 /// Mounts once nobody else has the last overlay on the same upper directory: it ends by itself soon after

@@ -78,9 +78,14 @@ impl NewFs {
         self.check(rustix::mount::fsconfig_set_fd(&self.0, key, directory), || key.to_owned())
     }
 
+    /// Makes the filesystem, without a mount of it: it ends with this.
+    pub fn create(&self) -> Result<(), Refusal> {
+        self.check(rustix::mount::fsconfig_create(&self.0), || "mount".to_owned())
+    }
+
     /// Makes the filesystem and a detached mount of it.
     pub fn mount(&self, attributes: Attributes) -> Result<OwnedFd, Refusal> {
-        self.check(rustix::mount::fsconfig_create(&self.0), || "mount".to_owned())?;
+        self.create()?;
         let mount = rustix::mount::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes.bits());
         self.check(mount, || "fsmount".to_owned())
     }

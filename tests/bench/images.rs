@@ -60,7 +60,7 @@ fn sh(dir: &Path, script: &str) -> String {
 }
 
 /// An ext4 with a journal, in memory: without one, or with one that another has, how fast inodes are
-/// found depends on what was removed in the last minutes.
+/// found depends on what was removed in the last minutes, and an overlay makes and removes some with each mount.
 struct Disk {
     file: Scratch,
 }
@@ -154,7 +154,9 @@ fn importing(report: &mut Report) {
 }
 
 fn mounting(report: &mut Report) {
-    let (tree, images) = (Mounted::new(), Scratch::new());
+    let (disk, images, scratch) = (Disk::new(), Scratch::new(), Scratch::new());
+    let at = scratch.path().join("mnt");
+    let tree = Mounted::within(scratch, disk.path().join("store"), at, "");
     let make = "
         umoci init --layout lay; umoci new --image lay:a; mkdir d
         for n in $(seq COUNT); do echo $n > d/$n; tar -cf d.tar d; umoci raw add-layer --image lay:a d.tar; done";
@@ -165,12 +167,13 @@ fn mounting(report: &mut Report) {
     cycling(report, &tree);
 }
 
-/// A container that is mounted and unmounted, beside the bare calls, without and with what two commits wait for.
+/// A container that is mounted and unmounted, beside the bare calls: alone, with what two commits wait for, and
+/// with the tree told each time, as somebody does who mounts by hand.
 fn cycling(report: &mut Report, tree: &Mounted) {
     tree.echo(r#"{"name": "one", "image": "a"}"#, "create/ctr").unwrap();
-    let mounted = tree.path(&format!("ctr/{}/mounted", tree.id("one")));
-    let write = |word: &[u8]| {
-        let mut file = OpenOptions::new().write(true).truncate(true).open(&mounted).unwrap();
+    let one = tree.path(&format!("ctr/{}", tree.id("one")));
+    let write = |entry: &str, word: &[u8]| {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(one.join(entry)).unwrap();
         file.write_all(word).unwrap();
     };
     let bare = Bare::new(tree);
@@ -184,7 +187,7 @@ fn cycling(report: &mut Report, tree: &Mounted) {
     let medians = all_in_turns(
         RUNS,
         [
-            &mut || cycle(&|_| write(b"1\n"), &|_| write(b"0\n")),
+            &mut || cycle(&|_| write("mounted", b"1\n"), &|_| write("mounted", b"0\n")),
             &mut || cycle(&|_| bare.mount(), &|_| bare.unmount()),
             &mut || {
                 let synced = |work: &dyn Fn(), number| {
@@ -193,11 +196,19 @@ fn cycling(report: &mut Report, tree: &Mounted) {
                 };
                 cycle(&|number| synced(&|| bare.mount(), number), &|number| synced(&|| bare.unmount(), number))
             },
+            &mut || {
+                let told = |work: &dyn Fn(), status: &[u8]| {
+                    work();
+                    write("status", status);
+                };
+                cycle(&|_| told(&|| bare.mount(), b"created\n"), &|_| told(&|| bare.unmount(), b"exited\n"))
+            },
         ],
     );
-    let [ours, bare, synced] = medians;
+    let [ours, bare, synced, told] = medians;
     report.seconds("`echo 1 > mounted`, then `echo 0`", (ours, bare), "for the bare calls", "2 at most");
     report.seconds("the same", (ours, synced), "for these and two `fdatasync`", "");
+    report.seconds("the same", (ours, told), "for these and two `echo > status`", "");
 }
 
 fn creating(report: &mut Report, tree: &Mounted) {

@@ -9,8 +9,8 @@
 //!
 //! A lost view is made again; a lost primary is a container that has lost its files. Whether
 //! something is mounted is asked of the kernel each time and remembered nowhere. No lock is held
-//! here: one thread does all this, and never one that answers requests of the tree. What was taken
-//! away ends on a second thread.
+//! here: of each container one thread at a time does this, a second may make its shm meanwhile, and
+//! neither ever answers requests of the tree. What was taken away ends on a thread of its own.
 
 mod error;
 mod overlay;

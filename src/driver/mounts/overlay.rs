@@ -108,9 +108,23 @@ impl Overlay<'_> {
     }
 
     fn try_mount(&self, tier: Tier) -> Result<OwnedFd, Refusal> {
-        if tier == Tier::Text {
-            return mounting::mount_by_options("overlay", self.source, || self.text());
+        match tier {
+            Tier::Text => mounting::mount_by_options("overlay", self.source, || self.text()),
+            _ => self.described(tier)?.mount(Attributes::default()),
         }
+    }
+
+    /// Has the kernel make it, and lets it go again. A mount would cost as much as all the rest: when it
+    /// ends, the kernel waits until no processor can be looking at it (dissolve_on_fput()).
+    fn try_out(&self, tier: Tier) -> Result<(), Refusal> {
+        match tier {
+            Tier::Text => self.try_mount(tier).map(drop),
+            _ => self.described(tier)?.create(),
+        }
+    }
+
+    /// The options and directories of it, as the kernel takes them one by one.
+    fn described(&self, tier: Tier) -> Result<NewFs, Refusal> {
         let overlay = NewFs::open("overlay")?;
         overlay.string("source", OsStr::new(self.source))?;
         for (option, path) in self.directories() {
@@ -129,7 +143,7 @@ impl Overlay<'_> {
                 None => overlay.flag(option),
             }?;
         }
-        overlay.mount(Attributes::default())
+        Ok(overlay)
     }
 
     /// Whether any overlay, in any mount namespace, writes to this upper directory.
@@ -149,8 +163,8 @@ impl Overlay<'_> {
             // over the host, to find files by their handles.
             Overlay { lowers: &layers, upper: None, ..trial }
         };
-        match trial.try_mount(tier) {
-            Ok(_) => Ok(false),
+        match trial.try_out(tier) {
+            Ok(()) => Ok(false),
             Err(refusal) if refusal.error.kind() == ErrorKind::ResourceBusy => Ok(true),
             Err(_) if self.userxattr => Ok(false),
             Err(refusal) => Err(MountError::Overlay(refusal)),
