@@ -33,12 +33,18 @@ pub(super) fn expect(model: &mut Model, held: &mut [Held], op: &Op, fresh: &[Fre
             let id = opened(model, dir.trim_end_matches("/flags"), "flags", true)?;
             model.set_flag(&id, flag, None).map(|()| done)
         }
+        Op::Unlink(dir, key) if dir.ends_with("/data") => {
+            model.remove_item(dir.trim_end_matches("/data"), key).map(|()| done)
+        }
         Op::Unlink(dir, name) => match target(model, dir, name)?.ok_or(Errno::ENOENT)? {
             (true, _) => Err(Errno::EISDIR),
             (false, _) if dir == "name" => model.remove_name(name).map(|()| done),
             (false, _) if dir == "id" => Err(Errno::EPERM),
+            // So that a hasty rm(1) costs little.
+            (false, id) if !model.objects[&id].items.is_empty() => Err(Errno::EBUSY),
             (false, _) => take(model, dir, name).map(|_| done),
         },
+        Op::Rename(from, to, way) if from.0.ends_with("/data") => model.rename_item(from, to, *way).map(|()| done),
         Op::Rename(from, to, way) => rename(model, from, to, *way).map(|_| done),
         Op::Link(to, name) => link(model, to, name).map(|()| done),
         Op::Create(kind, input) => {
@@ -54,6 +60,8 @@ pub(super) fn expect(model: &mut Model, held: &mut [Held], op: &Op, fresh: &[Fre
             write(model, &id, entry, *append, input).map(|_| done)
         }
         Op::Flag(path, name, opening, text) => flag(model, path, name, *opening, text).map(|()| done),
+        Op::Item(path, key, writing) => model.write_item(path, key, writing).map(|()| done),
+        Op::Cut(path, key, size) => model.cut_item(path, key, *size).map(|()| done),
         Op::Open(path, entry, _) => opened(model, path, entry, true).map(|_| done),
         Op::Read(which) => {
             let held = &mut held[*which];

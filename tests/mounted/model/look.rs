@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::documents::text;
 use super::expect::{content, resolve, table};
 use super::extras::Flags;
+use super::items::{Items, digests};
 use super::ops::dir;
 use super::plain::{Kind, Model, Object};
 use crate::support::Mounted;
@@ -153,6 +154,7 @@ impl Look<'_> {
         match kind {
             Kind::Ctr => {
                 self.flags(&format!("{own}/flags"), &object.flags)?;
+                self.items(&own, &object.items, *made)?;
                 self.edges(&format!("{own}/dependencies"), &self.model.dependents(id), |other| (other, *made))?;
                 self.edges(&format!("{own}/depends-on"), &object.needs.clone(), |other| (*made, other))
             }
@@ -169,6 +171,20 @@ impl Look<'_> {
             agree("content and st_size", &path, &read, &(value.clone(), value.len() as u64))?;
         }
         Ok(())
+    }
+
+    fn items(&mut self, own: &str, items: &Items, made: u64) -> Agreement {
+        let (path, thing) = (format!("{own}/data"), |number: u64| format!("item {number}"));
+        self.listing(&path, items.iter().map(|(key, (_, number))| (key.clone(), thing(*number))).collect())?;
+        for (key, (content, number)) in items {
+            let path = format!("{path}/{key}");
+            let read = fs::read(self.tree.path(&path)).map_err(|error| format!("reading {path}: {error}"))?;
+            agree("content", &path, &(read.len(), read == *content), &(content.len(), true))?;
+            self.stat(&path, &thing(*number), Some(content.len() as u64))?;
+        }
+        let path = format!("{own}/digests");
+        let (read, _) = self.read(&path, &format!("{made} digests"))?;
+        agree("content", &path, &read, &digests(items))
     }
 
     fn edges(&mut self, path: &str, others: &BTreeSet<String>, ends: impl Fn(u64) -> (u64, u64)) -> Agreement {

@@ -4,6 +4,7 @@
 mod documents;
 mod expect;
 mod extras;
+mod items;
 mod look;
 mod ops;
 mod plain;
@@ -121,7 +122,7 @@ impl Run {
         if let Some((id, _)) = model.objects.iter().nth(self.random.below(model.objects.len().max(1))) {
             ids.insert(id.clone());
         }
-        if let Op::Write(path, ..) | Op::Flag(path, ..) = op {
+        if let Op::Write(path, ..) | Op::Flag(path, ..) | Op::Item(path, ..) = op {
             ids.extend(expect::resolve(model, path));
         }
         // Looking makes the kernel forget what is gone: now and then the next operation comes first.
@@ -237,6 +238,14 @@ impl Run {
                     kill(self.tree.server());
                 }
                 write(&mut file, text.as_bytes()).map(|()| done)
+            }
+            Op::Item(path, key, writing) => {
+                let path = self.tree.path(path).join("data").join(key);
+                writing.carry_out(&path, || kill(self.tree.server())).map(|()| done)
+            }
+            Op::Cut(path, key, size) => {
+                let path = self.tree.path(path).join("data").join(key);
+                nix::unistd::truncate(&path, *size as i64).map(|()| done)
             }
             Op::Open(path, entry, append) => {
                 let options = OpenOptions::new().read(true).write(true).append(*append).clone();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::documents::Doc;
 use super::extras::TEXTS;
+use super::items::{self, Writing};
 use super::plain::{CONFIG, EDGES, Kind, Model, STATE, STATUSES};
 use crate::support::Random;
 
@@ -24,6 +25,10 @@ pub(super) enum Op {
     Write(String, &'static str, bool, Input, usize),
     /// A path to an object, a flag, how that is opened, and what is written to it, if anything.
     Flag(String, &'static str, Opening, &'static str),
+    /// A path to an object, and the key of an item that is written.
+    Item(String, String, Writing),
+    /// The same, and the size that it gets.
+    Cut(String, String, usize),
     Open(String, &'static str, bool),
     /// A held handle, what is written to it, and whether the server dies in the middle of it.
     Put(usize, Input, bool),
@@ -151,7 +156,7 @@ pub(super) fn reference(random: &mut Random, model: &Model, kind: Kind) -> Strin
 }
 
 /// A path that leads to an object.
-fn path(random: &mut Random, model: &Model) -> String {
+pub(super) fn path(random: &mut Random, model: &Model) -> String {
     let kind = if random.below(4) == 0 { Kind::Pod } else { Kind::Ctr };
     let text = reference(random, model, kind);
     match random.below(6) {
@@ -459,7 +464,7 @@ fn order(random: &mut Random, model: &Model) -> Doc {
 pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'static str)]) -> Op {
     let room = |kind, most: usize| model.of(kind).len() < most;
     let kind = if random.below(5) == 0 { Kind::Pod } else { Kind::Ctr };
-    match random.below(440) {
+    match random.below(475) {
         0 | 1 => Op::Kill(random.below(2) == 0),
         2 if random.below(3) == 0 => Op::Remount,
         0..60 if room(kind, if kind == Kind::Ctr { 24 } else { 6 }) => {
@@ -512,6 +517,7 @@ pub(super) fn choose(random: &mut Random, model: &Model, held: &[(String, &'stat
             };
             Op::Flag(path(random, model), FLAGS[random.below(6)], opening, VALUES[random.below(12)])
         }
+        333..368 => items::choose(random, model),
         325..333 => Op::Unlink(path(random, model) + "/flags", (*random.pick(&FLAGS)).to_owned()),
         _ => {
             let path = path(random, model);

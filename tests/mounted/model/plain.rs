@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::documents::{Doc, check, empty, fixed, merged, rendered, resolve, state, text};
 use super::extras::{Asked, Flags, KEYS, take};
+use super::items::Items;
 
 pub(super) type Verdict<T> = Result<T, Errno>;
 
@@ -26,9 +27,9 @@ pub(super) const EDGES: [&str; 7] =
 pub(super) const STATUSES: [&str; 9] =
     ["unknown", "configured", "created", "running", "stopped", "paused", "exited", "removing", "stopping"];
 
-/// A container or a pod. `made` and what stands beside names and flags are numbers of this model: the
+/// A container or a pod. `made` and what stands beside names, flags and items are numbers of this model: the
 /// object's own, those of the names' bindings, which `mv` in `name/` keeps and a new name by other ways
-/// does not, and those of the flags.
+/// does not, and those of flags and items.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Object {
     pub kind: Kind,
@@ -43,6 +44,7 @@ pub(super) struct Object {
     /// Of users and of groups.
     pub maps: [String; 2],
     pub flags: Flags,
+    pub items: Items,
 }
 
 impl Object {
@@ -185,6 +187,7 @@ impl Model {
             versions: [self.tick(), self.tick(), self.tick()],
             maps: asked.maps,
             flags,
+            items: Items::new(),
         };
         self.objects.insert(id.clone(), object);
         Ok(id)
