@@ -62,16 +62,17 @@ pub fn init(dir: &Path) -> Result<(), OfflineError> {
     store::create(dir, &uuid, (WORLD.now)().nanos).map_err(OfflineError::Open)
 }
 
-/// Asks every structural promise of a store, in a copy in memory: the store itself is only read.
+/// Asks every structural promise of a store, in a copy in memory: the store itself is only read. With
+/// `contents` what the files of layers hold is compared, too.
 /// Returns a line that begins with "ok", or a line for each finding.
 ///
 /// # Errors
 /// No store there, or in use, or not to be read.
-pub fn check(dir: &Path) -> Result<String, OfflineError> {
+pub fn check(dir: &Path, contents: bool) -> Result<String, OfflineError> {
     is_store(dir)?;
     let _lock = StoreLock::share(dir).map_err(|error| OfflineError::Lock(dir.to_owned(), error))?;
     let store = Store::open_copy(dir).map_err(OfflineError::Open)?;
-    let report = Engine::beside(store, WORLD, Dirs::at(dir)).check();
+    let report = Engine::beside(store, WORLD, Dirs::at(dir)).check(contents);
     report.map_err(|error| OfflineError::Read(dir.to_owned(), error))
 }
 
@@ -79,13 +80,13 @@ pub fn check(dir: &Path) -> Result<String, OfflineError> {
 ///
 /// # Errors
 /// No store there, or in use, or not to be read or written.
-pub fn repair(dir: &Path, force: bool) -> Result<Vec<String>, OfflineError> {
+pub fn repair(dir: &Path, force: bool, contents: bool) -> Result<Vec<String>, OfflineError> {
     let (_lock, store) = alone(dir)?;
     store.verify().map_err(OfflineError::Open)?;
     let failed = |error| OfflineError::Host(dir.to_owned(), error);
     let left: HashSet<Id> = left_mounted().map_err(failed)?.into_iter().map(|(id, _)| id).collect();
     let engine = Engine::beside(store, WORLD, Dirs::open(dir).map_err(failed)?);
-    let repaired = engine.repair_unmounted(force, move |id| left.contains(&id));
+    let repaired = engine.repair_unmounted(force, contents, move |id| left.contains(&id));
     repaired.map_err(|error| OfflineError::Read(dir.to_owned(), error))
 }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! layers/<id>/fs          a layer, never changed          ctr/<id>/{upper,ovl-work}   what is written upon layers
-//! images/<id>/data        files of callers, as are        ctr/<id>/{data,artifacts,userdata}
-//! staging/<name>/<id>/fs  a layer in the making           trash/<name>                what is being deleted
+//! layers/<id>/tree        what it was like when it came   ctr/<id>/{data,artifacts,userdata}   files of callers,
+//! staging/<name>/<id>     a layer in the making           images/<id>/data            as are these
+//!                                                         trash/<name>                what is being deleted
 //! ```
 //!
 //! A directory that the store does not know is rubbish, whatever is in it: it goes to `trash/` by a
@@ -17,6 +18,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::record;
 use crate::model::id::Id;
 use crate::sys;
 use crate::sys::lock::DirectoryLock;
@@ -77,6 +79,11 @@ impl Dirs {
     /// Where a layer's tree is.
     pub fn layer(&self, id: Id) -> PathBuf {
         layer_in(&self.store, id)
+    }
+
+    /// Where the record of a layer's tree is.
+    pub fn record(&self, id: Id) -> PathBuf {
+        self.layer(id).with_file_name(record::FILE)
     }
 
     /// What stands for the layers of an image that has none.

@@ -15,6 +15,7 @@ pub mod image;
 pub mod items;
 pub mod mounts;
 pub mod netns;
+pub mod record;
 pub mod run_files;
 pub mod unpack;
 pub mod usage;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::walk::{Step, Walk};
 use crate::sys::mounting;
-use crate::sys::walk::{Dir, Kind};
+use crate::sys::walk::{Dir, Kind, Meta};
 
 /// What a tree holds; the directory at its top is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,16 +53,23 @@ pub fn usage(root: BorrowedFd<'_>) -> io::Result<Usage> {
     while let Some(step) = walk.next()? {
         let Step::Entry = step else { continue };
         let Some(meta) = walk.dir().look(walk.name())? else { continue };
-        usage.entries += 1;
+        usage.count(&meta, !meta.is_linked() || linked.insert(meta.identity));
         if meta.kind == Kind::Directory {
-            usage.disk += meta.disk;
             walk.enter(())?;
-        } else if meta.links < 2 || linked.insert(meta.identity) {
-            usage.disk += meta.disk;
-            usage.bytes += meta.size;
         }
     }
     Ok(usage)
+}
+
+impl Usage {
+    /// Counts a name; `is_first` of those that its file has, as far as they have come.
+    pub(super) fn count(&mut self, meta: &Meta, is_first: bool) {
+        self.entries += 1;
+        if is_first {
+            self.disk += meta.disk;
+            self.bytes += if meta.kind == Kind::Directory { 0 } else { meta.size };
+        }
+    }
 }
 
 #[cfg(test)]

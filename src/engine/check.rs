@@ -11,18 +11,18 @@ use parking_lot::Mutex;
 
 use super::garbage;
 use super::items::shelf_of;
+use super::layers;
 use super::view::View;
 use super::{Engine, Error, Result};
 use crate::driver::dirs::{Dirs, Shelf};
 use crate::driver::hash::digest;
-use crate::driver::usage;
 use crate::model::error::Refusal;
 use crate::model::finding::{self, Trouble};
 use crate::model::id::Id;
 use crate::model::image::config_digest;
 use crate::model::json::{Map, Value, parse};
 use crate::model::keys::{CTR_CONFIG, CTR_STATE, POD_CONFIG, POD_STATE, Type, check, text};
-use crate::model::record::{CtrHead, Doc, Item, Kind, LayerHead, Rootfs, Row, Serial};
+use crate::model::record::{CtrHead, Doc, Item, Kind, Rootfs, Row, Serial};
 use crate::model::{container, pod};
 use crate::store::{self, Contents, Fix, Items, Query, StoreError};
 
@@ -41,14 +41,14 @@ pub(super) type Finding = finding::Finding<Cure>;
 
 impl Engine {
     /// What does not hold, a line each, or one line that begins with "ok". Looks through the layers'
-    /// directories, so it may last.
+    /// directories, and with `contents` reads their files, so it may last.
     ///
     /// # Errors
     /// What the store says; a directory that cannot be read.
-    pub fn check(&self) -> Result<String> {
+    pub fn check(&self, contents: bool) -> Result<String> {
         let view = self.view()?;
         let mut found = in_store(view.snapshot())?;
-        found.extend(self.in_files(&view)?);
+        found.extend(self.in_files(&view, contents)?);
         if found.is_empty() {
             let count = |kind| -> Result<usize> { Ok(view.objects(kind)?.len()) };
             let [ctrs, pods, images, layers] = [Kind::Ctr, Kind::Pod, Kind::Image, Kind::Layer].map(count);
@@ -57,8 +57,8 @@ impl Engine {
         Ok(found.into_iter().map(|finding| format!("{finding}\n")).collect())
     }
 
-    /// What is wrong beside the store.
-    pub(super) fn in_files(&self, view: &View) -> Result<Vec<Finding>> {
+    /// What is wrong beside the store; with `contents` what the files of layers hold is compared, too.
+    pub(super) fn in_files(&self, view: &View, contents: bool) -> Result<Vec<Finding>> {
         let Some(dirs) = &self.dirs else { return Ok(vec![]) };
         let mut found = Vec::new();
         let rows = view.snapshot().rows()?;
@@ -66,7 +66,8 @@ impl Engine {
             if let Ok(Some(Row::Layer(head))) = rows.get(serial)
                 && head.owner.is_none()
             {
-                layer(dirs, serial, id, &head, &mut found)?;
+                let damage = layers::damage(view.snapshot(), dirs, (serial, id), &head, contents)?;
+                found.extend(damage.into_iter().map(|(trouble, words)| told(trouble, Kind::Layer, serial, id, words)));
             }
         }
         for (serial, id) in view.objects(Kind::Ctr)? {
@@ -208,29 +209,6 @@ fn told(trouble: Trouble, kind: Kind, serial: Serial, id: Id, words: String) -> 
     Finding { trouble, object: format!("{}/{id}", kind.dir()), words, fix }
 }
 
-/// A layer's files are there, as many and as long as when they came.
-fn layer(dirs: &Dirs, serial: Serial, id: Id, head: &LayerHead, found: &mut Vec<Finding>) -> Result<()> {
-    let path = dirs.layer(id);
-    let mut tell = |trouble, words| found.push(told(trouble, Kind::Layer, serial, id, words));
-    let usage = match usage::usage_at(&path) {
-        Ok(usage) => usage,
-        Err(error) if is_gone(&error) => {
-            tell(Trouble::LayerDataMissing, "its directory is gone".to_owned());
-            return Ok(());
-        }
-        Err(error) => {
-            return Err(Error::outside(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
-        }
-    };
-    if usage.bytes != head.size {
-        tell(Trouble::LayerIncorrectSize, format!("its files have {} bytes, not {}", usage.bytes, head.size));
-    }
-    if usage.entries != head.entries {
-        tell(Trouble::LayerContentModified, format!("it has {} entries, not {}", usage.entries, head.entries));
-    }
-    Ok(())
-}
-
 /// What is wrong with the file of an item: each has the bytes that were written, or it is not the item's.
 fn item_file(dirs: &Dirs, view: &View, serial: Serial, item: &Item) -> Result<Option<Finding>> {
     let Some((shelf, id)) = shelf_of(view.snapshot(), item.kind, item.owner)? else { return Ok(None) };
@@ -251,7 +229,7 @@ fn item_file(dirs: &Dirs, view: &View, serial: Serial, item: &Item) -> Result<Op
     Ok(Some(Finding { trouble, object, words, fix: Cure::DropItem(serial, item.file) }))
 }
 
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

@@ -222,7 +222,11 @@ fn put_image(
                     disk: figures.disk,
                     entries: figures.entries,
                 };
-                put_layer(update, head, now, changes)?
+                let serial = put_layer(update, head, now, changes)?;
+                if let Some(record) = figures.record {
+                    update.put_doc(serial, Doc::Tree, record.as_bytes())?;
+                }
+                serial
             }
         };
         update.put_place(serial, layer_serial, u32::try_from(position).unwrap_or(u32::MAX), now)?;

@@ -14,6 +14,7 @@ mod find;
 mod garbage;
 mod images;
 mod items;
+mod layers;
 mod meanwhile;
 mod mount;
 mod names;

@@ -37,32 +37,41 @@ pub enum Task {
         /// Whether it is only told.
         dry_run: bool,
     },
+    /// Tells what the check finds.
+    Check {
+        /// Whether what the files of layers hold is compared, too.
+        contents: bool,
+    },
     /// Mends the store.
     Repair {
         /// Whether containers and pods that cannot be mended are removed.
         force: bool,
+        /// Whether what the files of layers hold is compared, too.
+        contents: bool,
     },
 }
 
 impl Engine {
-    /// Carries out one task; answers a line for each thing done.
+    /// Carries out one task; answers a line for each thing done or found.
     ///
     /// # Errors
     /// What the store says, or a directory that cannot be read; then nothing is mended.
     pub fn perform(&self, origin: Origin, task: Task) -> Result<Done> {
-        match task {
-            Task::Gc { dry_run } => Ok(Done { answer: Answer::Lines(self.gc(dry_run)?), changes: vec![] }),
-            Task::Repair { force } => self.repair(origin, force),
-        }
+        let lines = match task {
+            Task::Repair { force, contents } => return self.repair(origin, force, contents),
+            Task::Gc { dry_run } => self.gc(dry_run)?,
+            Task::Check { contents } => self.check(contents)?.lines().map(str::to_owned).collect(),
+        };
+        Ok(Done { answer: Answer::Lines(lines), changes: vec![] })
     }
 
     /// Mends what the check finds.
-    fn repair(&self, origin: Origin, force: bool) -> Result<Done> {
+    fn repair(&self, origin: Origin, force: bool, contents: bool) -> Result<Done> {
         let outside = self.outside.clone();
         let has_mounts = move |id| outside.as_ref().is_some_and(|o| o.mounts.path(id, Part::Rootfs).exists());
         let spared = self.spared()?;
         let leaving = self.leave_dirs();
-        let (job, marks) = self.repair_job(force, spared.clone(), has_mounts, leaving.note())?;
+        let (job, marks) = self.repair_job(force, contents, spared.clone(), has_mounts, leaving.note())?;
         let done = self.apply(origin, job)?;
         self.throw_files(&marks);
         self.throw_unaccounted(&spared);
@@ -77,9 +86,10 @@ impl Engine {
     pub fn repair_unmounted(
         &self,
         force: bool,
+        contents: bool,
         has_mounts: impl Fn(Id) -> bool + Send + 'static,
     ) -> Result<Vec<String>> {
-        let (job, marks) = self.repair_job(force, vec![], has_mounts, |_| ())?;
+        let (job, marks) = self.repair_job(force, contents, vec![], has_mounts, |_| ())?;
         let world = self.world;
         let (answer, _) = self.store.update(move |update| job(update, &world))?;
         self.throw_files(&marks);
@@ -96,11 +106,12 @@ impl Engine {
     fn repair_job(
         &self,
         force: bool,
+        contents: bool,
         spared: Vec<OsString>,
         has_mounts: impl Fn(Id) -> bool + Send + 'static,
         leave: impl Fn(&[Id]) + Send + 'static,
     ) -> Result<(impl Fn(&Update<'_>, &World) -> Repaired + Send + 'static, Marks)> {
-        let in_files = self.in_files(&self.view()?)?;
+        let in_files = self.in_files(&self.view()?, contents)?;
         let marks = Marks { busy: Arc::clone(&self.busy), own: Arc::default(), files: Arc::default() };
         let (own, dirs) = (marks.clone(), self.dirs.clone());
         let job = move |update: &Update<'_>, world: &World| {

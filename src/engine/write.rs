@@ -50,7 +50,7 @@ impl Engine {
         match doc {
             Doc::Config => self.apply_growing(origin, change),
             // What has become of a container must be kept even where the disk is full.
-            Doc::State | Doc::Manifest | Doc::Metadata => self.apply(origin, change),
+            Doc::State | Doc::Manifest | Doc::Metadata | Doc::Tree => self.apply(origin, change),
         }
     }
 }
@@ -79,7 +79,7 @@ fn write_ctr(
                 new_name = renamed(update, serial, &head.name, &document)?;
                 wanted = Some(asked);
             }
-            Doc::State | Doc::Manifest | Doc::Metadata => {
+            Doc::State | Doc::Manifest | Doc::Metadata | Doc::Tree => {
                 let new = edited(&document, edit.clone(), old.is_ok())?;
                 document = container::accept_state(&document, new)?;
             }
@@ -99,7 +99,7 @@ fn write_ctr(
             container::derive_from_config(&mut head, &document);
             changes.push(Change::Config(Kind::Ctr, serial));
         }
-        Doc::State | Doc::Manifest | Doc::Metadata => {
+        Doc::State | Doc::Manifest | Doc::Metadata | Doc::Tree => {
             head.state = new_stamp;
             container::derive_from_state(&mut head, &document);
             changes.push(Change::State(Kind::Ctr, serial));
@@ -155,7 +155,7 @@ fn write_pod(
                 document = pod::rewrite_config(&document, new)?;
                 new_name = renamed(update, serial, &head.name, &document)?;
             }
-            Doc::State | Doc::Manifest | Doc::Metadata => document = pod::accept_state(new)?,
+            Doc::State | Doc::Manifest | Doc::Metadata | Doc::Tree => document = pod::accept_state(new)?,
         }
     }
     let new_bytes = rendered(document.clone())?;
@@ -170,7 +170,7 @@ fn write_pod(
             pod::derive_from_config(&mut head, &document);
             vec![Change::Config(Kind::Pod, serial)]
         }
-        Doc::State | Doc::Manifest | Doc::Metadata => {
+        Doc::State | Doc::Manifest | Doc::Metadata | Doc::Tree => {
             head.state = new_stamp;
             vec![Change::State(Kind::Pod, serial)]
         }

@@ -15,8 +15,10 @@ pub enum Trouble {
     LayerDataMissing,
     /// A layer whose files have not the size that was recorded.
     LayerIncorrectSize,
-    /// A layer that has not the entries that were recorded.
+    /// A layer whose entries are not those that were recorded.
     LayerContentModified,
+    /// A layer with a file that holds something else than what was recorded.
+    LayerIncorrectDigest,
     /// A layer that a layer or container needs and that is not there.
     LayerMissing,
     /// A layer that an image needs and that is not there.
@@ -37,13 +39,14 @@ pub enum Trouble {
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 14] = [
+    pub const ALL: [Trouble; 15] = [
         Trouble::Structure,
         Trouble::LayerUnaccounted,
         Trouble::LayerUnreferenced,
         Trouble::LayerDataMissing,
         Trouble::LayerIncorrectSize,
         Trouble::LayerContentModified,
+        Trouble::LayerIncorrectDigest,
         Trouble::LayerMissing,
         Trouble::ImageLayerMissing,
         Trouble::ImageDataMissing,
@@ -63,6 +66,7 @@ impl Trouble {
             Trouble::LayerDataMissing => "layer-data-missing",
             Trouble::LayerIncorrectSize => "layer-incorrect-size",
             Trouble::LayerContentModified => "layer-content-modified",
+            Trouble::LayerIncorrectDigest => "layer-incorrect-digest",
             Trouble::LayerMissing => "layer-missing",
             Trouble::ImageLayerMissing => "image-layer-missing",
             Trouble::ImageDataMissing => "image-data-missing",

@@ -43,6 +43,8 @@ pub struct Figures {
     pub disk: u64,
     /// How many entries it has.
     pub entries: u64,
+    /// The digest of its record, if it came with one.
+    pub record: Option<Digest>,
 }
 
 /// The image that a document of `create/image` asks for.
@@ -97,7 +99,7 @@ pub fn config_digest(manifest: &str) -> Result<Digest, Refusal> {
     digest.and_then(Digest::parse).ok_or_else(|| bad("manifest", "a manifest with the sha256 digest of its config"))
 }
 
-const LAYERS: &str = "an array of objects with diff-id, and size, disk and entries of those that are new";
+const LAYERS: &str = "an array of objects with diff-id, and size, disk, entries and perhaps tree of those that are new";
 
 /// The digests of the layers that an image's config names, the base first.
 ///
@@ -114,11 +116,12 @@ fn new_layer(layer: &Value) -> Result<NewLayer, Refusal> {
     let diff_id = layer.get("diff-id").and_then(Value::as_str).and_then(Digest::parse);
     let number = |key| layer.get(key).and_then(Value::as_u64);
     let figures = [number("size"), number("disk"), number("entries")];
+    let record = layer.get("tree").and_then(Value::as_str).and_then(Digest::parse);
     let new = match figures {
-        [Some(size), Some(disk), Some(entries)] => Some(Figures { size, disk, entries }),
+        [Some(size), Some(disk), Some(entries)] => Some(Figures { size, disk, entries, record }),
         _ => None,
     };
-    let expected = if new.is_some() { 4 } else { 1 };
+    let expected = if new.is_some() { 4 + usize::from(record.is_some()) } else { 1 };
     match diff_id.filter(|_| layer.len() == expected) {
         Some(diff_id) => Ok(NewLayer { diff_id, new }),
         None => Err(bad("layers", LAYERS)),

@@ -79,6 +79,8 @@ pub enum Doc {
     Manifest = 2,
     /// The caller's own text of a container.
     Metadata = 3,
+    /// The digest of the record of a layer's tree, 32 bytes; one that came without has none.
+    Tree = 4,
 }
 
 impl Doc {
@@ -89,6 +91,7 @@ impl Doc {
             Doc::State => "state",
             Doc::Manifest => "manifest",
             Doc::Metadata => "metadata",
+            Doc::Tree => "tree",
         }
     }
 }

@@ -240,7 +240,7 @@ impl Update<'_> {
         {
             self.table(CHILDREN)?.remove((parent, serial))?;
         }
-        for doc in [Doc::Config, Doc::Manifest] {
+        for doc in [Doc::Config, Doc::Manifest, Doc::Tree] {
             self.table(DOCS)?.remove((serial, doc as u8))?;
         }
         self.delete_row(serial)?;

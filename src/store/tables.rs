@@ -7,7 +7,7 @@
 //! names     name                -> serial       of the name's binding; one name space
 //! objects   kind, serial        -> ID           what there is, oldest first; never needs decoding
 //! rows      serial              -> Row          heads, bindings, edges, memberships (postcard)
-//! docs      serial, Doc         -> JSON         config and state, as they are served
+//! docs      serial, Doc         -> bytes        documents, as they are served; the digest of a layer's record
 //! needs     from, to            -> serial       of the edge: what a container depends on
 //! needed    to, from            -> serial       of the edge: what depends on a container
 //! members   pod, container      -> serial       of the membership

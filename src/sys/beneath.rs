@@ -286,14 +286,19 @@ pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The names of an entry's extended attributes.
-pub fn xattrs(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+/// An entry's extended attributes, sorted by name.
+pub fn xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut list: Vec<u8> = Vec::with_capacity(XATTR_MOST);
     match listxattr(proc_path(fd.as_fd()), rustix::buffer::spare_capacity(&mut list)) {
-        Ok(_) => Ok(list.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()),
-        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error.into()),
     }
+    let mut xattrs = Vec::new();
+    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        xattrs.extend(xattr(&fd, name)?.map(|value| (name.to_vec(), value)));
+    }
+    xattrs.sort_unstable();
+    Ok(xattrs)
 }
 
 /// The bytes that the filesystem below a directory still has for us.

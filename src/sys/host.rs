@@ -26,6 +26,13 @@ pub fn is_host_root() -> bool {
     nix::unistd::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_identity_map(&map))
 }
 
+/// Which IDs this process knows, and as what: equal in two processes that see the same owners of files.
+pub fn id_maps() -> io::Result<String> {
+    let [users, groups] = ["uid_map", "gid_map"].map(|map| fs::read_to_string(format!("/proc/self/{map}")));
+    let words = |map: &str| map.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(format!("{}, {}", words(&users?), words(&groups?)))
+}
+
 // The initial namespace maps all 2^32 - 1 IDs to themselves, and only it can.
 fn is_identity_map(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Statx, StatxAttributes, StatxFlags};
@@ -67,6 +67,9 @@ pub struct Meta {
     pub is_mount: bool,
 }
 
+/// An extended attribute: its name and value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
 /// Which file it is: major and minor number of the filesystem, inode.
 pub type Identity = (u32, u32, u64);
 
@@ -74,6 +77,11 @@ impl Meta {
     /// Whether this is overlayfs's mark for a name that a lower layer has and the merged tree has not.
     pub fn is_whiteout(&self) -> bool {
         self.kind == Kind::Character && self.device == (0, 0)
+    }
+
+    /// Whether it may be met by another name, too.
+    pub fn is_linked(&self) -> bool {
+        self.kind != Kind::Directory && self.links > 1
     }
 
     fn of(statx: &Statx) -> Meta {
@@ -155,6 +163,18 @@ impl Dir {
         found(rustix::fs::statx(&self.0, path, flags, StatxFlags::BASIC_STATS).map(|statx| Meta::of(&statx)))
     }
 
+    /// Where a symlink leads.
+    pub fn target(&self, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
+        found(rustix::fs::readlinkat(&self.0, name, Vec::new()).map(|target| target.into_bytes()))
+    }
+
+    /// The xattrs of an entry, as [`Pinned::xattrs`] has them; one call where there are none.
+    pub fn xattrs(&self, name: &OsStr) -> io::Result<Option<Vec<Xattr>>> {
+        let path = [format!("/proc/self/fd/{}/", self.0.as_raw_fd()).as_bytes(), name.as_bytes()].concat();
+        let get = |name: &[u8], buffer: &mut [u8]| rustix::fs::lgetxattr(&path[..], name, buffer);
+        found(xattrs_by(|buffer| rustix::fs::llistxattr(&path[..], buffer), get))
+    }
+
     /// Holds on to the entry that has this name now.
     pub fn pin(&self, path: &OsStr) -> io::Result<Option<Pinned>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -217,29 +237,37 @@ impl Pinned {
     }
 
     /// All xattrs that this process may see, sorted by name.
-    pub fn xattrs(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn xattrs(&self) -> io::Result<Vec<Xattr>> {
         // The magic link leads to the inode itself, symlinks included; fgetxattr(2) refuses O_PATH.
         let path = self.proc_path();
-        let list = match grown(|buffer| rustix::fs::listxattr(&path, buffer)) {
-            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            list => list?,
-        };
-        let mut xattrs = Vec::new();
-        for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            match grown(|buffer| rustix::fs::getxattr(&path, name, buffer)) {
-                Ok(value) => xattrs.push((name.to_vec(), value)),
-                // Removed meanwhile.
-                Err(Errno::NODATA) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        xattrs.sort_unstable();
-        Ok(xattrs)
+        let get = |name: &[u8], buffer: &mut [u8]| rustix::fs::getxattr(&path, name, buffer);
+        Ok(xattrs_by(|buffer| rustix::fs::listxattr(&path, buffer), get)?)
     }
 
     fn proc_path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
+}
+
+fn xattrs_by(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Vec<Xattr>> {
+    let names = match grown(list) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut xattrs = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match grown(|buffer| get(name, buffer)) {
+            Ok(value) => xattrs.push((name.to_vec(), value)),
+            // Removed meanwhile.
+            Err(Errno::NODATA) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    xattrs.sort_unstable();
+    Ok(xattrs)
 }
 
 fn meta_of(fd: BorrowedFd<'_>) -> io::Result<Meta> {

@@ -74,10 +74,17 @@ static VERBS: &[Verb] = &[
     },
     Verb { name: "gc", keys: &["dry-run"], read: gc, example: "{\"verb\": \"gc\", \"dry-run\": true}\n", lasts: true },
     Verb {
+        name: "check",
+        keys: &["contents"],
+        read: check,
+        example: "{\"verb\": \"check\", \"contents\": true}\n",
+        lasts: true,
+    },
+    Verb {
         name: "repair",
-        keys: &["force"],
+        keys: &["force", "contents"],
         read: repair,
-        example: "{\"verb\": \"repair\", \"force\": false}\n",
+        example: "{\"verb\": \"repair\", \"force\": false, \"contents\": false}\n",
         lasts: true,
     },
 ];
@@ -158,8 +165,12 @@ fn gc(document: &Document) -> Read {
     Ok(Wish::Task(Task::Gc { dry_run: switch(document, "dry-run")? }))
 }
 
+fn check(document: &Document) -> Read {
+    Ok(Wish::Task(Task::Check { contents: switch(document, "contents")? }))
+}
+
 fn repair(document: &Document) -> Read {
-    Ok(Wish::Task(Task::Repair { force: switch(document, "force")? }))
+    Ok(Wish::Task(Task::Repair { force: switch(document, "force")?, contents: switch(document, "contents")? }))
 }
 
 /// A key that is true or false, false where it is absent.

@@ -62,7 +62,9 @@ const IMAGE_EXAMPLE: &str = r#"{
   "names": ["localhost/busybox:latest"],
   "manifest": "{\"schemaVersion\": 2, \"config\": {\"digest\": \"sha256:...\"}}",
   "config": "{\"rootfs\": {\"type\": \"layers\", \"diff_ids\": [\"sha256:...\"]}}",
-  "layers": [{"diff-id": "sha256:...", "size": 1991680, "disk": 1998848, "entries": 404}]
+  "layers": [
+    {"diff-id": "sha256:...", "size": 1991680, "disk": 1998848, "entries": 404, "tree": "sha256:..."}
+  ]
 }
 "#;
 
@@ -237,7 +239,7 @@ impl Tree {
             Shape::CreateSandbox => SANDBOX_EXAMPLE.to_owned(),
             Shape::Control => control::examples(),
             Shape::Table(kind) => view.table(kind)?,
-            Shape::Check => self.engine.check()?,
+            Shape::Check => self.engine.check(false)?,
             Shape::Setting(Setting::RunRoot) => format!("{}\n", self.run_root.display()),
             Shape::Setting(setting) => view.runtime(setting, &self.store_path)? + "\n",
             Shape::Refusals => self.refusals.text(),

@@ -221,7 +221,7 @@ const SCRIPT: &[Step] = &[
 /// All that a store says, as text.
 fn everything(engine: &Engine) -> Result<String, Error> {
     let view = engine.view()?;
-    let mut text = engine.check()?;
+    let mut text = engine.check(false)?;
     assert!(text.starts_with("ok"), "{text}");
     for kind in [Kind::Ctr, Kind::Pod] {
         text += &view.table(kind)?;
@@ -341,7 +341,7 @@ fn inspect(bytes: Vec<u8>) -> Result<String, String> {
     std::thread::spawn(move || {
         let looked = catch_unwind(AssertUnwindSafe(|| match Disk::of(&bytes, None).engine() {
             Ok(_) => match verified(&bytes) {
-                Ok(engine) => engine.check().map_err(|error| error.to_string()),
+                Ok(engine) => engine.check(false).map_err(|error| error.to_string()),
                 Err(OpenError::Damaged { why, .. }) => Ok(why),
                 Err(error) => Err(error.to_string()),
             },

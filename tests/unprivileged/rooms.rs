@@ -39,7 +39,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "driver",
         modules: &["model", "sys"],
-        crates: &["flate2", "oci_spec", "serde", "serde_json", "sha2", "tar_core", "zstd"],
+        crates: &["flate2", "oci_spec", "postcard", "serde", "serde_json", "sha2", "tar_core", "twox_hash", "zstd"],
     },
     Room { name: "sys", modules: &[], crates: &["libc", "nix", "rustix"] },
 ];

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::Error;
 use super::print;
 use super::target::{Target, Where};
+use super::tree::Tree;
 use crate::daemon::offline;
 
 /// The arguments of `ctrfs check`.
@@ -19,6 +20,9 @@ pub(crate) struct Check {
     /// Remove containers and pods that cannot be mended, too
     #[arg(long, requires = "repair")]
     force: bool,
+    /// Compare what the files of layers hold, too, which reads all of them
+    #[arg(long)]
+    contents: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -28,11 +32,14 @@ impl Check {
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
         let place = self.target.find()?;
         if self.repair {
-            print(&repair(&place, self.force)?)?;
+            print(&repair(&place, self.force, self.contents)?)?;
         }
         let text = match &place {
+            Where::Tree(tree) if self.contents => {
+                order(tree, "check the store", &json!({"verb": "check", "contents": true}))?
+            }
             Where::Tree(tree) => tree.read("check")?,
-            Where::Store(dir) => offline::check(dir).map_err(Error::Store)?,
+            Where::Store(dir) => offline::check(dir, self.contents).map_err(Error::Store)?,
         };
         let is_sound = text.starts_with("ok");
         // What a repair leaves it has said.
@@ -43,17 +50,21 @@ impl Check {
     }
 }
 
-fn repair(place: &Where, force: bool) -> Result<String, Error> {
+fn repair(place: &Where, force: bool, contents: bool) -> Result<String, Error> {
     match place {
         Where::Tree(tree) => {
-            let mut lines = String::new();
-            let order = format!("{}\n", json!({"verb": "repair", "force": force}));
-            tree.ask("control", "repair the store", order.as_bytes(), &mut lines)?;
-            Ok(lines)
+            order(tree, "repair the store", &json!({"verb": "repair", "force": force, "contents": contents}))
         }
         Where::Store(dir) => {
-            let lines = offline::repair(dir, force).map_err(Error::Store)?;
+            let lines = offline::repair(dir, force, contents).map_err(Error::Store)?;
             Ok(lines.into_iter().map(|line| line + "\n").collect())
         }
     }
+}
+
+/// What a task answers.
+fn order(tree: &Tree, what: &str, document: &Value) -> Result<String, Error> {
+    let mut lines = String::new();
+    tree.ask("control", what, format!("{document}\n").as_bytes(), &mut lines)?;
+    Ok(lines)
 }

@@ -18,6 +18,7 @@ use super::{print, warn};
 use crate::driver::export::{Author, CommitError, Sources, documents, unpack_layer};
 use crate::driver::hash::chain;
 use crate::driver::image::{Figures, Imported, ImportedLayer};
+use crate::driver::record;
 use crate::driver::unpack::Unpacked;
 use crate::model::digest::Digest;
 use crate::model::id::Id;
@@ -91,7 +92,7 @@ fn unpack(layers: &Layers, upper: &Path, staging: &Path, called_off: &Interrupti
         devices: host::is_host_root(),
     };
     let is_raised = || called_off.is_raised();
-    let unpacked = unpack_layer(&sources, &root, &is_raised, &mut |warning| warn(&warning));
+    let unpacked = unpack_layer(&sources, &root, &dir.join(record::FILE), &is_raised, &mut |warning| warn(&warning));
     let unpacked = unpacked.map_err(|error| match error {
         CommitError::Cancelled => Error::Interrupted,
         other => Error::Commit(other),

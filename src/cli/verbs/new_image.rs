@@ -46,6 +46,7 @@ fn document(image: &Imported, staging: &str, names: &[String]) -> Value {
             "size": held.size,
             "disk": held.disk,
             "entries": held.entries,
+            "tree": held.record.to_string(),
         }),
     };
     json!({
@@ -66,15 +67,16 @@ mod tests {
     #[test]
     fn the_document_is_what_the_tree_takes() {
         let layer = |new| ImportedLayer { diff_id: digest(b""), new };
+        let figures = Figures { size: 1, disk: 2, entries: 3, record: digest(b"") };
         let image = Imported {
             manifest: "{ }".to_owned(),
             config: "{}\n".to_owned(),
             names: Vec::new(),
-            layers: vec![layer(None), layer(Some(Figures { size: 1, disk: 2, entries: 3 }))],
+            layers: vec![layer(None), layer(Some(figures))],
         };
         let digest = digest(b"");
         let text = format!(
-            r#"{{"staging":"s","names":["localhost/a:1"],"manifest":"{{ }}","config":"{{}}\n","layers":[{{"diff-id":"{digest}"}},{{"diff-id":"{digest}","size":1,"disk":2,"entries":3}}]}}"#
+            r#"{{"staging":"s","names":["localhost/a:1"],"manifest":"{{ }}","config":"{{}}\n","layers":[{{"diff-id":"{digest}"}},{{"diff-id":"{digest}","size":1,"disk":2,"entries":3,"tree":"{digest}"}}]}}"#
         );
         assert_eq!(document(&image, "s", &["localhost/a:1".to_owned()]).to_string(), text);
     }

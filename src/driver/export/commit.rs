@@ -71,13 +71,14 @@ pub struct Sources<'a> {
     pub devices: bool,
 }
 
-/// Unpacks a writable layer's tar stream into `root`, an empty directory.
+/// Unpacks a writable layer's tar stream into `root`, an empty directory, and writes its `record`.
 ///
 /// # Errors
-/// What cannot be read or made; `root` is then to be removed.
+/// What cannot be read or made; both are then to be removed.
 pub fn unpack_layer(
     sources: &Sources<'_>,
     root: &Path,
+    record: &Path,
     is_cancelled: &(dyn Fn() -> bool + Sync),
     warn: Warn<'_>,
 ) -> Result<Unpacked, CommitError> {
@@ -87,6 +88,7 @@ pub fn unpack_layer(
         parents: sources.parents,
         limits: Limits::default(),
         devices: sources.devices,
+        record,
         progress: &|_| (),
     };
     let (written, unpacked) = thread::scope(|scope| {

@@ -10,6 +10,7 @@ use super::manifest::{self, Coding, Described};
 use super::watch::{Outcome, Step, Watch, Watched, check};
 use super::{Content, Documents, Image, Layer, clone, rootfs};
 use crate::driver::hash;
+use crate::driver::record;
 use crate::driver::unpack::{self, Claim, Limits, UnpackError, Unpacked};
 use crate::model::digest::Digest;
 use crate::model::id::Id;
@@ -50,7 +51,7 @@ pub struct Imported {
 pub struct ImportedLayer {
     /// The digest of its tar stream.
     pub diff_id: Digest,
-    /// What it holds, if it is new: its tree is `<layer ID>/fs` in the staging directory.
+    /// What it holds, if it is new: its tree is `<layer ID>/fs` in the staging directory, its record beside.
     pub new: Option<Figures>,
 }
 
@@ -63,11 +64,13 @@ pub struct Figures {
     pub disk: u64,
     /// Names in its tree, without the root.
     pub entries: u64,
+    /// The digest of its record.
+    pub record: Digest,
 }
 
 impl From<&Unpacked> for Figures {
     fn from(unpacked: &Unpacked) -> Figures {
-        Figures { size: unpacked.size, disk: unpacked.disk, entries: unpacked.entries }
+        Figures { size: unpacked.size, disk: unpacked.disk, entries: unpacked.entries, record: unpacked.record }
     }
 }
 
@@ -201,6 +204,7 @@ impl Desk<'_> {
             parents: &self.below,
             limits: self.options.limits.clone(),
             devices: self.options.devices,
+            record: &tree.with_file_name(record::FILE),
             progress: &|bytes| self.watch.advance(bytes),
         };
         unpack::unpack(stream, tree, claim, &options)

@@ -132,9 +132,9 @@ fn give_likeness(like: &OwnedFd, to: &Path) -> io::Result<()> {
     // The owner first: changing it clears set-user-ID and set-group-ID bits.
     beneath::set_owner(&to, look.uid, look.gid)?;
     beneath::set_mode(&to, look.mode)?;
-    for name in beneath::xattrs(like)?.iter().filter(|name| !HOSTS.iter().any(|prefix| name.starts_with(prefix))) {
-        if let Some(value) = beneath::xattr(like, name)? {
-            beneath::set_xattr(&to, name, &value)?;
+    for (name, value) in beneath::xattrs(like)? {
+        if !HOSTS.iter().any(|prefix| name.starts_with(prefix)) {
+            beneath::set_xattr(&to, &name, &value)?;
         }
     }
     beneath::set_times(&to, look.modified)

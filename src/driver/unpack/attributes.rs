@@ -111,13 +111,7 @@ fn find(parent: &OwnedFd, path: &[u8], opaque: &[u8]) -> io::Result<Found> {
 }
 
 fn read(fd: &OwnedFd, options: &Options<'_>) -> io::Result<Attributes> {
-    let look = beneath::look_at(fd)?;
-    let mut xattrs = Vec::new();
-    for name in beneath::xattrs(fd)? {
-        if is_allowed(&name, options) {
-            let value = beneath::xattr(fd, &name)?;
-            xattrs.extend(value.map(|value| (name, value)));
-        }
-    }
+    let (look, mut xattrs) = (beneath::look_at(fd)?, beneath::xattrs(fd)?);
+    xattrs.retain(|(name, _)| is_allowed(name, options));
     Ok(Attributes { mode: look.mode, uid: look.uid, gid: look.gid, modified: look.modified, xattrs })
 }

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
+use crate::driver::record::{Content, Known};
 use crate::driver::unpack::archive::{Archive, Body, Entry, What};
 use crate::driver::unpack::attributes::{Attributes, inherited, opaque};
 use crate::driver::unpack::error::{Problem, UnpackError, step};
@@ -80,6 +81,7 @@ pub(super) struct Writer<'a> {
     /// All directories, by paths without symbolic links.
     closed: BTreeMap<Vec<u8>, Closed>,
     tally: Tally,
+    known: Known,
     /// Entries of the stream so far.
     read: u64,
     /// Bytes of extended attributes and of the keys of `closed`, so far.
@@ -101,6 +103,7 @@ impl<'a> Writer<'a> {
             open: HashMap::new(),
             closed: BTreeMap::from([(Vec::new(), Closed { attributes, opaque: false })]),
             tally: Tally::default(),
+            known: Known::default(),
             read: 0,
             kept: 0,
         })
@@ -159,7 +162,8 @@ impl<'a> Writer<'a> {
             None => {
                 beneath::make_whiteout(&dir.fd, hidden).map_err(step("make the whiteout"))?;
                 self.tally.entries += 1;
-                Ok(())
+                let made = beneath::look(&dir.fd, hidden).map_err(step("look at the whiteout"))?;
+                made.map_or(Ok(()), |made| self.note_xattrs(&dir.fd, made.inode, false))
             }
             Some(look) => {
                 if look.kind == Kind::Directory {
@@ -225,11 +229,12 @@ impl<'a> Writer<'a> {
         self.reserve(body)?;
         let dir = self.parent(above)?;
         let file = self.make(&dir, name, "make the file", || beneath::make_file(&dir.fd, name))?;
-        let mut end = 0;
+        let (mut end, mut content) = (0, Content::new(body.size));
         for region in &body.regions {
             end = region.offset;
             archive.copy(region.length, |bytes| {
                 file.write_all_at(bytes, end).map_err(step("write"))?;
+                content.take(end, bytes);
                 end += bytes.len() as u64;
                 Ok::<(), Fault>(())
             })?;
@@ -237,8 +242,8 @@ impl<'a> Writer<'a> {
         if end != body.size || body.regions.last().is_some_and(|region| region.length == 0) {
             file.set_len(body.size).map_err(step("write"))?;
         }
-        attributes.give(&file, Kind::File)?;
-        self.count(&beneath::look_at(&file).map_err(step("look at it"))?);
+        let inode = self.dress(&file, Kind::File, &attributes)?;
+        self.known.content(inode, content.finish());
         Ok(())
     }
 
@@ -260,14 +265,25 @@ impl<'a> Writer<'a> {
     fn finish_entry(&mut self, dir: &Directory, name: &[u8], kind: Kind, entry: &mut Entry) -> Result<(), Problem> {
         let attributes = self.attributes(entry)?;
         let fd = beneath::entry(&dir.fd, name).map_err(step("open it"))?;
-        attributes.give(&fd, kind)?;
-        self.count(&beneath::look_at(&fd).map_err(step("look at it"))?);
+        self.dress(&fd, kind, &attributes)?;
         Ok(())
     }
 
-    fn count(&mut self, look: &beneath::Look) {
+    /// Gives an entry its attributes and counts it. Returns its inode.
+    fn dress(&mut self, fd: impl AsFd, kind: Kind, attributes: &Attributes) -> Result<u64, Problem> {
+        attributes.give(&fd, kind)?;
+        let look = beneath::look_at(&fd).map_err(step("look at it"))?;
         self.tally.size += look.size;
         self.tally.disk += look.disk;
+        self.note_xattrs(&fd, look.inode, !attributes.xattrs.is_empty())?;
+        Ok(look.inode)
+    }
+
+    /// Notes extended attributes as the filesystem keeps them, if there are any.
+    fn note_xattrs(&mut self, fd: impl AsFd, inode: u64, any: bool) -> Result<(), Problem> {
+        let xattrs = if any { beneath::xattrs(&fd).map_err(step("look at its extended attributes"))? } else { vec![] };
+        self.known.xattrs(inode, &xattrs);
+        Ok(())
     }
 
     fn attributes(&mut self, entry: &mut Entry) -> Result<Attributes, Problem> {
@@ -378,7 +394,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Gives the directories their attributes, the deepest first.
-    pub(super) fn finish(mut self) -> Result<Tally, UnpackError> {
+    pub(super) fn finish(mut self) -> Result<(Tally, Known), UnpackError> {
         let entry = |path: &[u8], problem| UnpackError::Entry { path: path.to_vec(), problem };
         if self.closed.contains_key(PLINKS) {
             let root = Directory {
@@ -387,22 +403,24 @@ impl<'a> Writer<'a> {
             };
             self.vacate(&root, PLINKS).map_err(|problem| entry(PLINKS, problem))?;
         }
-        for (path, closed) in self.closed.iter().rev() {
+        for (path, closed) in std::mem::take(&mut self.closed).iter().rev() {
             let disk = self.close(path, closed).map_err(|problem| entry(path, problem))?;
             // The root is counted neither as an entry nor by what it takes.
             self.tally.disk += if path.is_empty() { 0 } else { disk };
         }
-        Ok(self.tally)
+        Ok((self.tally, self.known))
     }
 
-    fn close(&self, path: &[u8], closed: &Closed) -> Result<u64, Problem> {
+    fn close(&mut self, path: &[u8], closed: &Closed) -> Result<u64, Problem> {
         let fd = beneath::directory_beneath(&self.root, path).map_err(step("open the directory"))?;
         let fd = fd.ok_or_else(|| Problem::NoDirectory(path.to_vec()))?;
         if closed.opaque {
             beneath::set_xattr(&fd, opaque(self.options.userxattr), b"y").map_err(step("make it opaque"))?;
         }
         closed.attributes.give(&fd, Kind::Directory)?;
-        Ok(beneath::look_at(&fd).map_err(step("look at it"))?.disk)
+        let look = beneath::look_at(&fd).map_err(step("look at it"))?;
+        self.note_xattrs(&fd, look.inode, closed.opaque || !closed.attributes.xattrs.is_empty())?;
+        Ok(look.disk)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::store::query::Query;
 use crate::store::tables::{DIGESTS, DOCS, IDS, INFRA, OBJECTS, REQUESTS};
 use crate::store::update::Done;
 
+/// Bytes of a digest.
+const DIGEST: u64 = 32;
+
 /// The tables of IDs as they are.
 #[derive(Default)]
 struct Indexes {
@@ -272,6 +275,12 @@ pub(super) fn documents(state: &impl Query, look: &Look, found: &mut Found) -> R
                 };
                 found.push(trouble, look.path(kind, serial), words, Fix::Remove(kind, serial));
             }
+        } else if look.layer(serial).is_some_and(|head| head.owner.is_none())
+            && let Some(size) = size_of(Doc::Tree)
+            && size != DIGEST
+        {
+            let fix = Fix::step(Step::Forget(Foreign::Doc(serial, Doc::Tree as u8)));
+            found.structure(look.path(kind, serial), format!("its record's digest has {size} bytes"), fix);
         }
     }
     for (serial, doc) in sizes.into_keys() {

@@ -51,11 +51,13 @@ impl Place {
     }
 
     fn unpack_claimed(&self, blob: impl Read + Send, claim: &Claim) -> Result<Unpacked, UnpackError> {
+        let beside = Scratch::new();
         let options = Options {
             userxattr: !self.devices,
             parents: &self.parents,
             limits: self.limits.clone(),
             devices: self.devices,
+            record: &beside.path().join("tree"),
             progress: &|_| (),
         };
         unpack(blob, &self.layer(), claim, &options)
@@ -134,11 +136,7 @@ fn describe(path: &Path) -> String {
         _ => {}
     }
     let fd = beneath::entry(beneath::directory(path.parent().unwrap()).unwrap(), path.file_name().unwrap().as_bytes());
-    let fd = fd.unwrap();
-    let mut names = beneath::xattrs(&fd).unwrap();
-    names.sort();
-    for name in names {
-        let value = beneath::xattr(&fd, &name).unwrap().unwrap();
+    for (name, value) in beneath::xattrs(fd.unwrap()).unwrap() {
         line += &format!(" {}={}", name.escape_ascii(), value.escape_ascii());
     }
     line
