@@ -69,7 +69,7 @@ fn beside_record(
         State::Another => Err((Trouble::LayerContentModified, "its record is another")),
         State::Whole => match record::compare(tree, file, contents) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err((Trouble::LayerContentModified, "its record is none"))
+                Err((Trouble::LayerContentModified, "its record cannot be read"))
             }
             compared => Ok(compared?),
         },

@@ -288,7 +288,7 @@ fn root_removals_that_remove_nothing_are_left_out() {
 }
 
 /// One of everything.
-fn torture(root: &Path) {
+pub(crate) fn torture(root: &Path) {
     fs::create_dir(root).unwrap();
     sh(
         root,

@@ -30,6 +30,7 @@ const BAD: &[(&str, Spoil, &str)] = &[
     ("too few layers", |d| drop(d["layers"].as_array_mut().unwrap().pop()), "rootfs.diff_ids"),
     ("a layer of another kind", |d| d["layers"][0] = json!("sha256"), "diff-id"),
     ("a layer with an unknown key", |d| d["layers"][0]["extra"] = json!(1), "diff-id"),
+    ("a record without a digest", |d| d["layers"][0]["tree"] = json!("sha256:0"), "diff-id"),
     ("a size below nothing", |d| d["layers"][0]["size"] = json!(-1), "diff-id"),
     ("a layer said to be there", |d| d["layers"][1] = json!({"diff-id": d["layers"][1]["diff-id"]}), "neither in"),
     ("501 layers", |d| d["layers"] = json!(vec![d["layers"][0].clone(); 501]), "500 layers"),
