@@ -223,7 +223,7 @@ fn put_image(
                     entries: figures.entries,
                 };
                 let serial = put_layer(update, head, now, changes)?;
-                if let Some(record) = figures.record {
+                if let Some(record) = layer.record {
                     update.put_doc(serial, Doc::Tree, record.as_bytes())?;
                 }
                 serial

@@ -32,6 +32,8 @@ pub struct NewLayer {
     pub diff_id: Digest,
     /// What it holds, where the importer did not find it in the store.
     pub new: Option<Figures>,
+    /// The digest of its record, if it has one then.
+    pub record: Option<Digest>,
 }
 
 /// What a layer holds.
@@ -43,8 +45,6 @@ pub struct Figures {
     pub disk: u64,
     /// How many entries it has.
     pub entries: u64,
-    /// The digest of its record, if it came with one.
-    pub record: Option<Digest>,
 }
 
 /// The image that a document of `create/image` asks for.
@@ -118,12 +118,12 @@ fn new_layer(layer: &Value) -> Result<NewLayer, Refusal> {
     let figures = [number("size"), number("disk"), number("entries")];
     let record = layer.get("tree").and_then(Value::as_str).and_then(Digest::parse);
     let new = match figures {
-        [Some(size), Some(disk), Some(entries)] => Some(Figures { size, disk, entries, record }),
+        [Some(size), Some(disk), Some(entries)] => Some(Figures { size, disk, entries }),
         _ => None,
     };
     let expected = if new.is_some() { 4 + usize::from(record.is_some()) } else { 1 };
     match diff_id.filter(|_| layer.len() == expected) {
-        Some(diff_id) => Ok(NewLayer { diff_id, new }),
+        Some(diff_id) => Ok(NewLayer { diff_id, new, record }),
         None => Err(bad("layers", LAYERS)),
     }
 }

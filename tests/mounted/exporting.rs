@@ -245,10 +245,7 @@ fn root_a_committed_layer_upon_its_lowers_is_the_merged_tree() {
         marks: ROOT,
         devices: true,
     };
-    let made = unpack_layer(&sources, &committed, &committed.with_extension("tree"), &|| false, &mut |warning| {
-        panic!("{warning}")
-    })
-    .unwrap();
+    let made = unpack_layer(&sources, &committed, &|| false, &mut |warning| panic!("{warning}")).unwrap().0;
     let (layer, _) = stack.layer();
     assert_eq!((made.diff_id, made.blob_size), (digest(&layer), layer.len() as u64));
     let (merged, _) = tar_of(&stack.path("merged"));
@@ -267,8 +264,7 @@ fn root_a_commit_that_is_called_off_ends() {
     let sources = Sources { upper: upper.as_fd(), lowers: lowers.as_fd(), parents: &[], marks: ROOT, devices: true };
     let asked = AtomicU32::new(0);
     let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) > 2;
-    let failed =
-        unpack_layer(&sources, &committed, &committed.with_extension("tree"), &is_cancelled, &mut |_| ()).unwrap_err();
+    let failed = unpack_layer(&sources, &committed, &is_cancelled, &mut |_| ()).unwrap_err();
     assert!(matches!(failed, CommitError::Cancelled), "{failed}");
 }
 

@@ -23,7 +23,7 @@ use crate::driver::unpack::Unpacked;
 use crate::model::digest::Digest;
 use crate::model::id::Id;
 use crate::model::image_name::ImageName;
-use crate::sys::{host, mounting};
+use crate::sys::host;
 
 /// Where the layer is unpacked, until its ID is known.
 const UNNAMED: &str = "unnamed";
@@ -52,7 +52,7 @@ impl Commit {
         let Some(upper) = &layers.upper else { return Err(Error::NeverMounted { what }) };
         let interruption = Interruption::listen()?;
         let staging = stage(&tree)?;
-        let unpacked = unpack(&layers, upper, &staging.path(), &interruption)?;
+        let (unpacked, record) = unpack(&layers, upper, &staging.path(), &interruption)?;
         let author = Author {
             created: &humantime::format_rfc3339(SystemTime::now()).to_string(),
             created_by: &format!("ctrfs commit {}", self.container),
@@ -62,9 +62,9 @@ impl Commit {
         let made = documents(&base("manifest")?, &base("config")?, layer, author).map_err(Error::Commit)?;
         let is_new = name_layer(&tree, &layers, &staging.path(), unpacked.diff_id)?;
         let mut layers: Vec<ImportedLayer> =
-            made.diff_ids.iter().map(|diff_id| ImportedLayer { diff_id: *diff_id, new: None }).collect();
+            made.diff_ids.iter().map(|diff_id| ImportedLayer { diff_id: *diff_id, new: None, record: None }).collect();
         if let Some(last) = layers.last_mut().filter(|_| is_new) {
-            last.new = Some(Figures::from(&unpacked));
+            (last.new, last.record) = (Some(Figures::from(&unpacked)), record);
         }
         if interruption.is_raised() {
             return Err(Error::Interrupted);
@@ -76,8 +76,13 @@ impl Commit {
     }
 }
 
-/// Unpacks the container's layer, durably.
-fn unpack(layers: &Layers, upper: &Path, staging: &Path, called_off: &Interruption) -> Result<Unpacked, Error> {
+/// Unpacks the container's layer, durably. Also returns its record's digest.
+fn unpack(
+    layers: &Layers,
+    upper: &Path,
+    staging: &Path,
+    called_off: &Interruption,
+) -> Result<(Unpacked, Option<Digest>), Error> {
     let (dir, root) = (staging.join(UNNAMED), staging.join(UNNAMED).join(TREE));
     let unwritable = |cause| Error::Directory { dir: dir.clone(), cause };
     DirBuilder::new().mode(0o700).create(&dir).map_err(unwritable)?;
@@ -92,16 +97,16 @@ fn unpack(layers: &Layers, upper: &Path, staging: &Path, called_off: &Interrupti
         devices: host::is_host_root(),
     };
     let is_raised = || called_off.is_raised();
-    let unpacked = unpack_layer(&sources, &root, &dir.join(record::FILE), &is_raised, &mut |warning| warn(&warning));
-    let unpacked = unpacked.map_err(|error| match error {
+    let unpacked = unpack_layer(&sources, &root, &is_raised, &mut |warning| warn(&warning));
+    let (unpacked, known) = unpacked.map_err(|error| match error {
         CommitError::Cancelled => Error::Interrupted,
         other => Error::Commit(other),
     })?;
     if unpacked.skipped.devices > 0 {
         warn(&format!("device nodes, which only root of the host can make, left out: {}", unpacked.skipped.devices));
     }
-    mounting::sync_filesystem(&dir).map_err(unwritable)?;
-    Ok(unpacked)
+    let records = record::settle(&[(root, Some(known))]).map_err(unwritable)?;
+    Ok((unpacked, records.first().copied()))
 }
 
 /// Gives the unpacked layer its ID for a name; says whether the store does not have it yet.

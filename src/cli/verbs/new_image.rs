@@ -39,15 +39,16 @@ pub(super) fn hand_over(
 
 /// What `create/image` takes. Only new layers are described.
 fn document(image: &Imported, staging: &str, names: &[String]) -> Value {
-    let layer = |layer: &ImportedLayer| match layer.new {
-        None => json!({"diff-id": layer.diff_id.to_string()}),
-        Some(held) => json!({
-            "diff-id": layer.diff_id.to_string(),
-            "size": held.size,
-            "disk": held.disk,
-            "entries": held.entries,
-            "tree": held.record.to_string(),
-        }),
+    let layer = |layer: &ImportedLayer| {
+        let mut described = json!({"diff-id": layer.diff_id.to_string()});
+        if let Some(held) = layer.new {
+            (described["size"], described["disk"]) = (held.size.into(), held.disk.into());
+            described["entries"] = held.entries.into();
+        }
+        if let Some(record) = layer.record {
+            described["tree"] = record.to_string().into();
+        }
+        described
     };
     json!({
         "staging": staging,
@@ -66,13 +67,13 @@ mod tests {
 
     #[test]
     fn the_document_is_what_the_tree_takes() {
-        let layer = |new| ImportedLayer { diff_id: digest(b""), new };
-        let figures = Figures { size: 1, disk: 2, entries: 3, record: digest(b"") };
+        let layer =
+            |new: Option<Figures>| ImportedLayer { diff_id: digest(b""), new, record: new.map(|_| digest(b"")) };
         let image = Imported {
             manifest: "{ }".to_owned(),
             config: "{}\n".to_owned(),
             names: Vec::new(),
-            layers: vec![layer(None), layer(Some(figures))],
+            layers: vec![layer(None), layer(Some(Figures { size: 1, disk: 2, entries: 3 }))],
         };
         let digest = digest(b"");
         let text = format!(

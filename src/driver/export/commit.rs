@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ExportError, Marks, Warn, write_layer};
 use crate::driver::hash::digest;
+use crate::driver::record::Known;
 use crate::driver::unpack::{Claim, Limits, Options, UnpackError, Unpacked, unpack};
 use crate::model::digest::Digest;
 
@@ -71,24 +72,23 @@ pub struct Sources<'a> {
     pub devices: bool,
 }
 
-/// Unpacks a writable layer's tar stream into `root`, an empty directory, and writes its `record`.
+/// Unpacks a writable layer's tar stream into `root`, an empty directory. Also returns what its record needs
+/// to know.
 ///
 /// # Errors
-/// What cannot be read or made; both are then to be removed.
+/// What cannot be read or made; `root` is then to be removed.
 pub fn unpack_layer(
     sources: &Sources<'_>,
     root: &Path,
-    record: &Path,
     is_cancelled: &(dyn Fn() -> bool + Sync),
     warn: Warn<'_>,
-) -> Result<Unpacked, CommitError> {
+) -> Result<(Unpacked, Known), CommitError> {
     let (reader, writer) = io::pipe().map_err(CommitError::System)?;
     let options = Options {
         userxattr: sources.marks.userxattr,
         parents: sources.parents,
         limits: Limits::default(),
         devices: sources.devices,
-        record,
         progress: &|_| (),
     };
     let (written, unpacked) = thread::scope(|scope| {

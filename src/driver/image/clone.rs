@@ -15,7 +15,7 @@ use std::path::Path;
 use super::error::ImageError;
 use super::import::Figures;
 use super::watch::{Watch, check};
-use crate::driver::record;
+use crate::driver::usage::usage;
 use crate::driver::walk::{Step, Walk};
 use crate::sys::beneath::{self, Time};
 use crate::sys::walk::{Dir, Identity, Kind, Meta, Pinned, next_data};
@@ -30,16 +30,14 @@ const FOREIGN: [&[u8]; 2] = [b"user.containers.override_stat", b"user.fuseoverla
 
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Clones the layer at `diff` into the empty directory `tree`. What files hold is not read, and so is no
-/// part of its record.
+/// Clones the layer at `diff` into the empty directory `tree`.
 pub(super) fn clone(diff: &Path, tree: &Path, userxattr: bool, watch: &dyn Watch) -> Result<Figures, ImageError> {
     let marks: &[u8] = if userxattr { b"user.overlay." } else { b"trusted.overlay." };
     let root = beneath::directory(tree).map_err(ImageError::at(tree))?;
     let mut cloner = Cloner { from: diff, root, marks, links: true, copied: HashMap::new(), watch };
     cloner.run()?;
-    let file = tree.with_file_name(record::FILE);
-    let (record, held) = record::write(tree, &file, None).map_err(ImageError::at(&file))?;
-    Ok(Figures { size: held.bytes, disk: held.disk, entries: held.entries, record })
+    let held = File::open(tree).and_then(|tree| usage(tree.as_fd())).map_err(ImageError::at(tree))?;
+    Ok(Figures { size: held.bytes, disk: held.disk, entries: held.entries })
 }
 
 struct Cloner<'a> {

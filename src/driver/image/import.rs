@@ -1,6 +1,6 @@
 //! An image brought into a staging directory, in the form in which the store takes it over.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,11 @@ use super::manifest::{self, Coding, Described};
 use super::watch::{Outcome, Step, Watch, Watched, check};
 use super::{Content, Documents, Image, Layer, clone, rootfs};
 use crate::driver::hash;
-use crate::driver::record;
+use crate::driver::record::{self, Complete, Known};
 use crate::driver::unpack::{self, Claim, Limits, UnpackError, Unpacked};
 use crate::model::digest::Digest;
 use crate::model::id::Id;
 use crate::sys::beneath;
-use crate::sys::fd;
 
 /// The tree of a layer, below the layer's directory.
 const TREE: &str = "fs";
@@ -51,8 +50,10 @@ pub struct Imported {
 pub struct ImportedLayer {
     /// The digest of its tar stream.
     pub diff_id: Digest,
-    /// What it holds, if it is new: its tree is `<layer ID>/fs` in the staging directory, its record beside.
+    /// What it holds, if it is new: its tree is `<layer ID>/fs` in the staging directory.
     pub new: Option<Figures>,
+    /// Then, the digest of the record beside the tree.
+    pub record: Option<Digest>,
 }
 
 /// What a layer holds.
@@ -64,13 +65,11 @@ pub struct Figures {
     pub disk: u64,
     /// Names in its tree, without the root.
     pub entries: u64,
-    /// The digest of its record.
-    pub record: Digest,
 }
 
 impl From<&Unpacked> for Figures {
     fn from(unpacked: &Unpacked) -> Figures {
-        Figures { size: unpacked.size, disk: unpacked.disk, entries: unpacked.entries, record: unpacked.record }
+        Figures { size: unpacked.size, disk: unpacked.disk, entries: unpacked.entries }
     }
 }
 
@@ -86,8 +85,16 @@ pub fn import(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Imported, ImageError> {
-    let mut desk =
-        Desk { staging, have: &have, options, watch, of: image.layers.len(), chain: None, below: Vec::new() };
+    let mut desk = Desk {
+        staging,
+        have: &have,
+        options,
+        watch,
+        of: image.layers.len(),
+        chain: None,
+        below: Vec::new(),
+        complete: Vec::new(),
+    };
     let (mut layers, mut streams) = (Vec::new(), Vec::new());
     for (at, layer) in image.layers.iter().enumerate() {
         check(watch)?;
@@ -95,9 +102,10 @@ pub fn import(
         layers.push(taken);
         streams.extend(stream);
     }
-    if layers.iter().any(|layer| layer.new.is_some()) {
-        // Once for all layers; what is not durable now would be an image with holes after a power cut.
-        File::open(staging).and_then(fd::sync_filesystem).map_err(ImageError::at(staging))?;
+    // Once for all layers; what is not durable now would be an image with holes after a power cut.
+    let records = record::settle(&desk.complete).map_err(ImageError::at(staging))?;
+    for (layer, record) in layers.iter_mut().filter(|layer| layer.new.is_some()).zip(records) {
+        layer.record = Some(record);
     }
     check(watch)?;
     let (manifest, config) = match image.documents {
@@ -112,6 +120,9 @@ pub fn import(
     Ok(Imported { manifest: text(manifest, "manifest")?, config: text(config, "config")?, names: image.names, layers })
 }
 
+/// A new layer's tree, what it holds, and what its record needs to know, where it was unpacked.
+type Brought = (PathBuf, Figures, Option<Known>);
+
 /// Where the layers of one image are put one upon the other.
 struct Desk<'a> {
     staging: &'a Path,
@@ -123,6 +134,8 @@ struct Desk<'a> {
     chain: Option<Digest>,
     /// The trees so far, topmost first.
     below: Vec<OwnedFd>,
+    /// Those of them that are new, the lowest first.
+    complete: Vec<Complete>,
 }
 
 impl Desk<'_> {
@@ -137,50 +150,54 @@ impl Desk<'_> {
         let (diff_id, described, brought) = match layer.diff_id {
             Some(diff_id) => (diff_id, None, None),
             None => {
-                let (tree, unpacked) = self.bring_unnamed(layer)?;
+                let (unpacked, known) = self.bring_unnamed(layer)?;
                 let stream = Described { digest: unpacked.blob, size: unpacked.blob_size, coding: Coding::Plain };
-                (unpacked.diff_id, Some(stream), Some((tree, Figures::from(&unpacked))))
+                (unpacked.diff_id, Some(stream), Some((Figures::from(&unpacked), known)))
             }
         };
         let chain = hash::chain(self.chain, diff_id);
         let (tree, new) = match (self.have)(chain.id()) {
             Some(tree) => {
-                self.discard(brought)?;
+                if brought.is_some() {
+                    self.discard()?;
+                }
                 (tree, None)
             }
             None => {
-                let (tree, figures) = match brought {
-                    Some((_, figures)) => (self.name(chain)?, figures),
+                let (tree, figures, known) = match brought {
+                    Some((figures, known)) => (self.name(chain)?, figures, Some(known)),
                     None => self.bring(chain, layer, diff_id)?,
                 };
+                self.complete.push((tree.clone(), known));
                 (tree, Some(figures))
             }
         };
         self.watch.end(&step, &new.map_or(Outcome::Present, Outcome::New));
         self.chain = Some(chain);
         self.below.insert(0, beneath::directory(&tree).map_err(ImageError::at(&tree))?);
-        Ok((ImportedLayer { diff_id, new }, described))
+        Ok((ImportedLayer { diff_id, new, record: None }, described))
     }
 
     /// Brings a layer whose ID is known.
-    fn bring(&self, chain: Digest, layer: &Layer, diff_id: Digest) -> Result<(PathBuf, Figures), ImageError> {
+    fn bring(&self, chain: Digest, layer: &Layer, diff_id: Digest) -> Result<Brought, ImageError> {
         let tree = self.make_tree(&chain.id().to_string())?;
-        let figures = match &layer.content {
-            Content::Clone(held) => clone::clone(&held.diff, &tree, self.options.userxattr, self.watch)?,
+        let (figures, known) = match &layer.content {
+            Content::Clone(held) => (clone::clone(&held.diff, &tree, self.options.userxattr, self.watch)?, None),
             Content::Blob { section, claim } => {
                 let stream = Watched { inner: section.clone(), watch: self.watch, counts: false };
                 let claim = Claim { blob: *claim, diff_id: Some(diff_id) };
-                let unpacked = self.unpack(stream, &tree, &claim).map_err(|cause| self.failed(diff_id, cause))?;
+                let unpacked = self.unpack(stream, &tree, &claim).map_err(|cause| self.failed(diff_id, cause));
+                let (unpacked, known) = unpacked?;
                 self.tell_skipped(&unpacked);
-                Figures::from(&unpacked)
+                (Figures::from(&unpacked), Some(known))
             }
             Content::Rootfs(_) => return Err(ImageError::document("layer", "a plain directory has no digest")),
         };
-        Ok((tree, figures))
+        Ok((tree, figures, known))
     }
 
     /// Brings a layer whose ID shows only when it has been read.
-    fn bring_unnamed(&self, layer: &Layer) -> Result<(PathBuf, Unpacked), ImageError> {
+    fn bring_unnamed(&self, layer: &Layer) -> Result<(Unpacked, Known), ImageError> {
         let Content::Rootfs(dir) = &layer.content else {
             return Err(ImageError::document("layer", "its digest is not known"));
         };
@@ -193,18 +210,22 @@ impl Desk<'_> {
         if self.watch.is_cancelled() {
             return Err(ImageError::Cancelled);
         }
-        let unpacked = unpacked?;
+        let (unpacked, known) = unpacked?;
         self.tell_skipped(&unpacked);
-        Ok((tree, unpacked))
+        Ok((unpacked, known))
     }
 
-    fn unpack(&self, stream: impl std::io::Read + Send, tree: &Path, claim: &Claim) -> Result<Unpacked, UnpackError> {
+    fn unpack(
+        &self,
+        stream: impl std::io::Read + Send,
+        tree: &Path,
+        claim: &Claim,
+    ) -> Result<(Unpacked, Known), UnpackError> {
         let options = unpack::Options {
             userxattr: self.options.userxattr,
             parents: &self.below,
             limits: self.options.limits.clone(),
             devices: self.options.devices,
-            record: &tree.with_file_name(record::FILE),
             progress: &|bytes| self.watch.advance(bytes),
         };
         unpack::unpack(stream, tree, claim, &options)
@@ -246,13 +267,8 @@ impl Desk<'_> {
     }
 
     /// Removes a layer that turned out to be in the store.
-    fn discard(&self, brought: Option<(PathBuf, Figures)>) -> Result<(), ImageError> {
-        match brought {
-            None => Ok(()),
-            Some(_) => {
-                let dir = self.staging.join(UNNAMED);
-                fs::remove_dir_all(&dir).map_err(ImageError::at(&dir))
-            }
-        }
+    fn discard(&self) -> Result<(), ImageError> {
+        let dir = self.staging.join(UNNAMED);
+        fs::remove_dir_all(&dir).map_err(ImageError::at(&dir))
     }
 }

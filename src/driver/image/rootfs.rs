@@ -11,7 +11,7 @@ use super::platform::Platform;
 use super::watch::Watch;
 use super::{Content, Documents, Image, Layer};
 use crate::driver::export::{ExportError, Names, Warning, write_tree};
-use crate::driver::unpack::{UnpackError, Unpacked};
+use crate::driver::unpack::UnpackError;
 
 /// Opens a directory.
 pub(super) fn open(dir: &Path, platform: Option<&Platform>) -> Result<Image, ImageError> {
@@ -25,12 +25,12 @@ pub(super) fn open(dir: &Path, platform: Option<&Platform>) -> Result<Image, Ima
 }
 
 /// Has the directory's tar stream read by `unpack`, so that it gets a diff-id as any layer.
-pub(super) fn stream(
+pub(super) fn stream<T>(
     dir: &Path,
     staging: &Path,
     watch: &dyn Watch,
-    unpack: impl FnOnce(io::PipeReader) -> Result<Unpacked, UnpackError>,
-) -> Result<Unpacked, ImageError> {
+    unpack: impl FnOnce(io::PipeReader) -> Result<T, UnpackError>,
+) -> Result<T, ImageError> {
     let place = dir.display();
     let whole = fs::canonicalize(dir).map_err(ImageError::at(dir))?;
     if fs::canonicalize(staging).map_err(ImageError::at(staging))?.starts_with(&whole) {

@@ -1,8 +1,8 @@
 //! What a layer was like when it came, entry by entry: the file `tree` beside its `fs`.
 //!
 //! ```text
-//! writer -> Known, by inode ─┐
-//! the finished tree, walked ─┴─> write -> zstd(maps, Entry, Entry, ...)    its SHA-256 goes to the store
+//! unpack -> Known, by inode ─┐
+//! the finished tree, walked ─┴─> settle -> zstd(maps, Entry, Entry, ...)   its SHA-256 goes to the store
 //! the tree, walked again ──────> compare: the same order, so that neither is ever whole in memory
 //! ```
 //!
@@ -25,7 +25,7 @@ use crate::sys::walk::Xattr;
 pub use compare::{Compared, Differences, compare};
 pub(super) use content::Content;
 pub use read::{State, state};
-pub(super) use write::write;
+pub use write::{Complete, settle};
 
 /// The file's name beside a layer's tree.
 pub const FILE: &str = "tree";
@@ -33,9 +33,9 @@ pub const FILE: &str = "tree";
 /// XXH3-128: equal by chance only.
 pub(super) type Hash = [u8; 16];
 
-/// What whoever made a tree knows of its entries, by inode, so that nobody needs to ask again.
+/// What whoever unpacked a tree knows of its entries, by inode, so that nobody needs to ask again.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub struct Known {
     contents: HashMap<u64, Hash>,
     /// Of those that have any.
     xattrs: HashMap<u64, Hash>,

@@ -3,30 +3,53 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::Serialize;
 use zstd::Encoder;
 
 use super::tree::{Seen, Tree};
-use super::{Entry, Hash, Known, What};
+use super::{Entry, FILE, Hash, Known, What};
+use crate::driver::dirs::named;
 use crate::driver::hash::Hasher;
-use crate::driver::usage::Usage;
 use crate::model::digest::Digest;
-use crate::sys::host;
+use crate::sys::{fd, host};
 
 /// Fast, and small enough: the hashes do not become smaller.
 const LEVEL: i32 = 1;
 /// Bytes that are compressed together.
 const BATCH: usize = 64 << 10;
 
-/// Writes the record of a tree to a new file. What files hold is known or not recorded; extended attributes
-/// are those that are known, or looked for where nothing is. Returns the file's digest and what the tree
-/// holds.
+/// A tree that is complete, and what is known of it. Of one of which nothing is known extended attributes
+/// are looked for, and what files hold is not recorded.
+pub type Complete = (PathBuf, Option<Known>);
+
+/// Records trees, each in a file beside it, and makes durable all that is on their filesystem. Returns
+/// the files' digests.
 ///
 /// # Errors
-/// What the kernel says of the tree or the file.
-pub(in crate::driver) fn write(tree: &Path, record: &Path, known: Option<&Known>) -> io::Result<(Digest, Usage)> {
+/// What the kernel says of a tree or a file, with its path.
+pub fn settle(trees: &[Complete]) -> io::Result<Vec<Digest>> {
+    let Some((first, _)) = trees.first() else { return Ok(vec![]) };
+    let filesystem = File::open(first).map_err(|error| named(first, error))?;
+    let sync = || fd::sync_filesystem(&filesystem).map_err(|error| named(first, error));
+    let digests = thread::scope(|scope| {
+        // By far the most is written while it is recorded.
+        let most = scope.spawn(sync);
+        let recorded = trees.iter().map(|(tree, known)| {
+            let record = tree.with_file_name(FILE);
+            write(tree, &record, known.as_ref()).map_err(|error| named(&record, error))
+        });
+        let digests = recorded.collect::<io::Result<Vec<Digest>>>();
+        most.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        digests
+    })?;
+    sync()?;
+    Ok(digests)
+}
+
+fn write(tree: &Path, record: &Path, known: Option<&Known>) -> io::Result<Digest> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(record)?;
     let mut encoder = Encoder::new(Hashed { file, hasher: Hasher::default() }, LEVEL)?;
     encoder.include_checksum(true)?;
@@ -43,7 +66,7 @@ pub(in crate::driver) fn write(tree: &Path, record: &Path, known: Option<&Known>
         number += 1;
     }
     let hashed = out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
-    Ok((hashed.hasher.finish(), tree.usage))
+    Ok(hashed.hasher.finish())
 }
 
 fn entry(seen: Seen, before: &[u8], path: &[u8], link: Option<u64>, content: Option<Hash>) -> Entry {

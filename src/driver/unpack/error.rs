@@ -17,13 +17,6 @@ pub enum UnpackError {
         /// What the kernel says.
         source: io::Error,
     },
-    /// What the layer is like cannot be recorded.
-    Record {
-        /// The record's file.
-        path: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
     /// The blob's bytes cannot be had.
     Read(io::Error),
     /// The blob is not as long as claimed.
@@ -90,11 +83,9 @@ impl UnpackError {
             | UnpackError::DiffId { .. }
             | UnpackError::Decode { .. }
             | UnpackError::Tar { .. } => true,
-            UnpackError::Root { .. }
-            | UnpackError::Record { .. }
-            | UnpackError::Read(_)
-            | UnpackError::Ratio { .. }
-            | UnpackError::Entry { .. } => false,
+            UnpackError::Root { .. } | UnpackError::Read(_) | UnpackError::Ratio { .. } | UnpackError::Entry { .. } => {
+                false
+            }
         }
     }
 }
@@ -150,9 +141,7 @@ pub enum Problem {
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UnpackError::Root { path, source } | UnpackError::Record { path, source } => {
-                write!(f, "{}: {}", path.display(), errno::say(source))
-            }
+            UnpackError::Root { path, source } => write!(f, "{}: {}", path.display(), errno::say(source)),
             UnpackError::Read(error) => write!(f, "the blob cannot be read: {}", errno::say(error)),
             UnpackError::BlobSize { blob, claimed, found, ended: true } => {
                 write!(f, "the blob {blob} is damaged: it has {found} bytes, {claimed} are claimed")

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use crate::driver::hash::Hasher;
-use crate::driver::record;
+use crate::driver::record::Known;
 use crate::model::digest::Digest;
 use crate::sys::beneath;
 
@@ -97,8 +97,6 @@ pub struct Options<'a> {
     /// Whether device nodes may be made. Without, this is a user namespace: they are left out, and
     /// attributes that such a user may not set, too.
     pub devices: bool,
-    /// The new file that says what the layer is like.
-    pub record: &'a Path,
     /// Hears how many more bytes of the blob have been read.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -129,19 +127,18 @@ pub struct Unpacked {
     pub disk: u64,
     /// Names in the tree, whiteouts and directories that the stream does not list among them.
     pub entries: u64,
-    /// Digest of the file that says what the layer is like.
-    pub record: Digest,
     /// What was left out.
     pub skipped: Skipped,
 }
 
-/// Unpacks a blob into an empty directory, which becomes the layer's root, and records what came of it.
+/// Unpacks a blob into an empty directory, which becomes the layer's root. Also returns what its record
+/// needs to know.
 pub fn unpack(
     blob: impl Read + Send,
     root: &Path,
     claim: &Claim,
     options: &Options<'_>,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<(Unpacked, Known), UnpackError> {
     let abandoned = AtomicBool::new(false);
     let (to_writer, for_writer) = sync_channel::<Chunk>(WAITING);
     let (to_hasher, for_hasher) = sync_channel::<Chunk>(WAITING);
@@ -177,28 +174,25 @@ fn hash(chunks: Receiver<Chunk>) -> Digest {
 }
 
 /// Reads the whole stream, also what follows the end of the archive: the digest covers it.
-fn write(archive: &mut Archive<Chunks>, root: &Path, options: &Options<'_>) -> Result<(Tally, Digest), UnpackError> {
+fn write(archive: &mut Archive<Chunks>, root: &Path, options: &Options<'_>) -> Result<(Tally, Known), UnpackError> {
     let opened = beneath::directory(root).and_then(|root| Writer::new(root, options));
     let mut writer = opened.map_err(|source| UnpackError::Root { path: root.to_owned(), source })?;
     while let Some(entry) = archive.next()? {
         writer.add(entry, archive)?;
     }
-    let (tally, known) = writer.finish()?;
-    let recorded = record::write(root, options.record, Some(&known));
-    let failed = |source| UnpackError::Record { path: options.record.to_owned(), source };
-    let (record, _) = recorded.map_err(failed)?;
+    let written = writer.finish()?;
     archive.drain().map_err(UnpackError::Read)?;
-    Ok((tally, record))
+    Ok(written)
 }
 
 /// What comes of the three threads. A blob that is not the one claimed is called that, whatever it looked
 /// like to those who read its content.
 fn verdict(
-    written: Result<(Tally, Digest), UnpackError>,
+    written: Result<(Tally, Known), UnpackError>,
     decoded: Decoded,
     diff_id: Digest,
     claim: &Claim,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<(Unpacked, Known), UnpackError> {
     let written = match written {
         Err(error) if !error.is_damage() => return Err(error),
         written => written,
@@ -214,11 +208,11 @@ fn verdict(
     if let Some(failure) = decoded.failure {
         return Err(failure);
     }
-    let (Tally { size, disk, entries, skipped }, record) = written?;
+    let (Tally { size, disk, entries, skipped }, known) = written?;
     // Without a failure the blob was read to its end.
     let (blob, blob_size) = decoded.blob.ok_or_else(|| UnpackError::Read(io::ErrorKind::UnexpectedEof.into()))?;
     if let Some(claimed) = claim.diff_id.filter(|claimed| *claimed != diff_id) {
         return Err(UnpackError::DiffId { blob, claimed, found: diff_id });
     }
-    Ok(Unpacked { diff_id, blob, blob_size, size, disk, entries, record, skipped })
+    Ok((Unpacked { diff_id, blob, blob_size, size, disk, entries, skipped }, known))
 }

@@ -206,6 +206,32 @@ fn a_layer_that_nothing_needs_goes() {
     assert!(!tree.store.join("layers").join(&lonely).exists());
 }
 
+/// Of a layer's record the digest, which is no document of its own.
+#[test]
+fn a_record_without_a_whole_digest_is_forgotten() {
+    let stack = stack();
+    let tree = &stack.tree;
+    let rows = dump(&tree.store);
+    edit(&tree.store, |txn| {
+        let top = serials_of_layers(&stack, txn)[1];
+        txn.open_table(DOCS).unwrap().insert((top, 4), [7; 31].as_slice()).unwrap();
+    });
+    let line = format!("structure layer/{}: its record's digest has 31 bytes", stack.upon.layers()[1]);
+    assert_eq!(check(tree, &[]), (format!("{line}\n"), 1));
+    let end = "ok: 1 containers, 0 pods, 2 images, 3 layers\n";
+    assert_eq!(check(tree, &["--repair"]), (format!("{line}: mended\n{end}"), 0));
+    assert_eq!(differences(&rows, &dump(&tree.store)), [""; 0]);
+    // A digest goes with its layer; the record is looked for, and is not there.
+    edit(&tree.store, |txn| {
+        let top = serials_of_layers(&stack, txn)[1];
+        txn.open_table(DOCS).unwrap().insert((top, 4), [7; 32].as_slice()).unwrap();
+    });
+    let line = format!("layer-data-missing layer/{}: its record is gone", stack.upon.layers()[1]);
+    assert_eq!(check(tree, &[]), (format!("{line}\n"), 1));
+    let said = check(tree, &["--repair", "--force"]);
+    assert!(said.0.starts_with(&format!("{line}: removed\n")) && said.1 == 0, "{}", said.0);
+}
+
 /// How an image's document is damaged, which of them, and what the check says.
 type Data = (u8, fn(&mut Vec<u8>), &'static str, &'static str);
 

@@ -51,16 +51,14 @@ impl Place {
     }
 
     fn unpack_claimed(&self, blob: impl Read + Send, claim: &Claim) -> Result<Unpacked, UnpackError> {
-        let beside = Scratch::new();
         let options = Options {
             userxattr: !self.devices,
             parents: &self.parents,
             limits: self.limits.clone(),
             devices: self.devices,
-            record: &beside.path().join("tree"),
             progress: &|_| (),
         };
-        unpack(blob, &self.layer(), claim, &options)
+        unpack(blob, &self.layer(), claim, &options).map(|(unpacked, _)| unpacked)
     }
 
     /// Unpacks what must be fine.
