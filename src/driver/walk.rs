@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::vec;
 
-use crate::sys::walk::{Dir, Identity};
+use crate::sys::walk::{Dir, Identity, Listed};
 
 /// How many directories are held open; those above are opened again through `..`.
 const MAX_OPEN: usize = 32;
@@ -24,7 +24,9 @@ pub(super) struct Walk<T> {
 struct Level<T> {
     dir: Option<Dir>,
     identity: Identity,
-    names: vec::IntoIter<OsString>,
+    names: vec::IntoIter<Listed>,
+    /// The inode of the entry, if it is listed as a file.
+    file: Option<u64>,
     /// How long the path of the directory is.
     length: usize,
     note: T,
@@ -51,11 +53,12 @@ impl<T> Walk<T> {
     pub(super) fn next(&mut self) -> io::Result<Option<Step<T>>> {
         let Some(level) = self.levels.last_mut() else { return Ok(None) };
         self.path.truncate(level.length);
-        if let Some(name) = level.names.next() {
+        if let Some(listed) = level.names.next() {
             if !self.path.is_empty() {
                 self.path.push(b'/');
             }
-            self.path.extend_from_slice(name.as_bytes());
+            self.path.extend_from_slice(listed.name.as_bytes());
+            level.file = listed.file;
             return Ok(Some(Step::Entry));
         }
         self.pop()
@@ -77,6 +80,11 @@ impl<T> Walk<T> {
         OsStr::from_bytes(&self.path[begin..])
     }
 
+    /// The inode that the directory gives for the entry, if it gives it as a regular file's.
+    pub(super) fn file(&self) -> Option<u64> {
+        self.levels.last().and_then(|level| level.file)
+    }
+
     /// The current directory.
     pub(super) fn dir(&self) -> &Dir {
         let dir = self.levels.last().and_then(|level| level.dir.as_ref());
@@ -89,8 +97,9 @@ impl<T> Walk<T> {
     }
 
     /// The names of the current directory that have not come yet.
-    pub(super) fn ahead(&self) -> &[OsString] {
-        self.levels.last().map_or(&[], |level| level.names.as_slice())
+    pub(super) fn ahead(&self) -> Vec<OsString> {
+        let ahead = self.levels.last().map_or(&[][..], |level| level.names.as_slice());
+        ahead.iter().map(|listed| listed.name.clone()).collect()
     }
 
     /// Goes into the entry, if it is a directory of this filesystem still; says whether.
@@ -105,12 +114,19 @@ impl<T> Walk<T> {
         if self.levels.first().is_some_and(is_foreign) {
             return Ok(false);
         }
-        let names = dir.names()?.into_iter();
+        let names = dir.listing()?.into_iter();
         // The root stays open: from there the walk goes on, whatever is moved away below.
         if let Some(above) = self.levels.len().checked_sub(MAX_OPEN).filter(|above| *above > 0) {
             self.levels[above].dir = None;
         }
-        self.levels.push(Level { dir: Some(dir), identity: meta.identity, names, length: self.path.len(), note });
+        self.levels.push(Level {
+            dir: Some(dir),
+            identity: meta.identity,
+            names,
+            file: None,
+            length: self.path.len(),
+            note,
+        });
         Ok(true)
     }
 

@@ -110,6 +110,15 @@ impl Meta {
     }
 }
 
+/// A name in a directory.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The name.
+    pub name: OsString,
+    /// The inode of what the directory says to be a regular file.
+    pub file: Option<u64>,
+}
+
 /// A directory that is open for reading.
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
@@ -141,20 +150,28 @@ impl Dir {
 
     /// All names but `.` and `..`, sorted by their bytes. Works once: the directory is then at its end.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.listing()?.into_iter().map(|listed| listed.name).collect())
+    }
+
+    /// As [`Dir::names`], with what the directory says of each.
+    pub fn listing(&self) -> io::Result<Vec<Listed>> {
         let mut buffer = Vec::with_capacity(LISTING);
         let mut listing = RawDir::new(&self.0, buffer.spare_capacity_mut());
-        let mut names = Vec::new();
+        let mut all = Vec::new();
         while let Some(entry) = listing.next() {
-            match entry.map(|entry| entry.file_name().to_bytes().to_vec()) {
-                Ok(name) if name == b"." || name == b".." => {}
-                Ok(name) => names.push(OsString::from_vec(name)),
+            match entry {
+                Ok(entry) if [c".", c".."].contains(&entry.file_name()) => {}
+                Ok(entry) => all.push(Listed {
+                    name: OsString::from_vec(entry.file_name().to_bytes().to_vec()),
+                    file: (entry.file_type() == FileType::RegularFile).then(|| entry.ino()),
+                }),
                 // The directory itself is gone.
                 Err(Errno::NOENT) => break,
                 Err(errno) => return Err(errno.into()),
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
     }
 
     /// The attributes of an entry at a path below, whose parents must be known to be no symlinks.

@@ -139,7 +139,7 @@ impl Comparison {
             Some(dir) => at(&self.walk, dir.names())?,
             None => Vec::new(),
         };
-        let own = self.walk.ahead().to_vec();
+        let own = self.walk.ahead();
         for name in names.into_iter().filter(|name| own.binary_search(name).is_err()) {
             self.push([self.walk.path(), name.as_bytes()].join(&b'/'), ChangeKind::Deleted);
             self.touch();

@@ -20,7 +20,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
-use crate::sys::walk::Xattr;
+use crate::sys::beneath::{Look, Time};
+use crate::sys::walk::{Kind, Meta, Xattr};
 
 pub use compare::{Compared, Differences, compare};
 pub(super) use content::Content;
@@ -30,6 +31,9 @@ pub use write::{Complete, settle};
 /// The file's name beside a layer's tree.
 pub const FILE: &str = "tree";
 
+/// Files that are known by heart, as what is kept of them takes memory; others are looked at.
+const MOST: usize = 1 << 20;
+
 /// XXH3-128: equal by chance only.
 pub(super) type Hash = [u8; 16];
 
@@ -37,14 +41,25 @@ pub(super) type Hash = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Known {
     contents: HashMap<u64, Hash>,
+    /// Files with one name, [`MOST`] at most.
+    files: HashMap<u64, File>,
     /// Of those that have any.
     xattrs: HashMap<u64, Hash>,
 }
 
 impl Known {
-    /// Notes what a file holds.
-    pub(super) fn content(&mut self, inode: u64, content: Hash) {
-        self.contents.insert(inode, content);
+    /// Notes a file that is complete.
+    pub(super) fn file(&mut self, look: &Look, content: Hash) {
+        self.contents.insert(look.inode, content);
+        let Look { mode, uid, gid, modified, size, .. } = *look;
+        if self.files.len() < MOST || self.files.contains_key(&look.inode) {
+            self.files.insert(look.inode, File { mode, uid, gid, modified, size });
+        }
+    }
+
+    /// Notes that a file has several names.
+    pub(super) fn linked(&mut self, inode: u64) {
+        self.files.remove(&inode);
     }
 
     /// Notes all extended attributes of an entry; an inode may have been another's before.
@@ -54,6 +69,34 @@ impl Known {
             None => drop(self.xattrs.remove(&inode)),
         }
     }
+
+    /// What a file is like, by its inode.
+    fn meta(&self, inode: u64) -> Option<Meta> {
+        let File { mode, uid, gid, modified, size } = *self.files.get(&inode)?;
+        Some(Meta {
+            kind: Kind::File,
+            identity: (0, 0, inode),
+            links: 1,
+            mode,
+            uid,
+            gid,
+            size,
+            disk: 0,
+            mtime: (modified.seconds, modified.nanoseconds),
+            device: (0, 0),
+            is_mount: false,
+        })
+    }
+}
+
+/// A file as it was made.
+#[derive(Debug)]
+struct File {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    modified: Time,
+    size: u64,
 }
 
 /// A name in the tree, or its root.

@@ -16,7 +16,7 @@ pub(super) struct Tree<'a> {
     known: Option<&'a Known>,
     /// The numbers of the entries that are the first names of files with several.
     links: HashMap<Identity, u64>,
-    /// Of all names that came, the root's aside.
+    /// Of all names that came, the root's aside, where nothing is known before.
     pub(super) usage: Usage,
 }
 
@@ -59,7 +59,9 @@ impl<'a> Tree<'a> {
         while let Some(step) = self.walk.next()? {
             let Step::Entry = step else { continue };
             let (dir, name) = (self.walk.dir(), self.walk.name());
-            let Some(meta) = dir.look(name)? else { continue };
+            let known = self.known.zip(self.walk.file()).and_then(|(known, inode)| known.meta(inode));
+            let looked = if known.is_some() { known } else { dir.look(name)? };
+            let Some(meta) = looked else { continue };
             let xattrs = match self.known {
                 Some(known) => known.xattrs.get(&meta.identity.2).copied(),
                 None => hash_of(&dir.xattrs(name)?.unwrap_or_default()),

@@ -200,9 +200,11 @@ impl<'a> Writer<'a> {
         let (target_above, target_name) = split(&clean_target);
         let from = self.directory(target_above, Missing::Leave)?.ok_or_else(missing)?;
         let look = beneath::look(&from.fd, target_name).map_err(step("look at the link's target"))?;
-        if look.ok_or_else(missing)?.kind == Kind::Directory {
+        let look = look.ok_or_else(missing)?;
+        if look.kind == Kind::Directory {
             return Err(Problem::Name("a hard link to a directory"));
         }
+        self.known.linked(look.inode);
         let dir = self.parent(above)?;
         if from.path == dir.path && target_name == name {
             return Ok(());
@@ -242,8 +244,8 @@ impl<'a> Writer<'a> {
         if end != body.size || body.regions.last().is_some_and(|region| region.length == 0) {
             file.set_len(body.size).map_err(step("write"))?;
         }
-        let inode = self.dress(&file, Kind::File, &attributes)?;
-        self.known.content(inode, content.finish());
+        let look = self.dress(&file, Kind::File, &attributes)?;
+        self.known.file(&look, content.finish());
         Ok(())
     }
 
@@ -269,14 +271,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Gives an entry its attributes and counts it. Returns its inode.
-    fn dress(&mut self, fd: impl AsFd, kind: Kind, attributes: &Attributes) -> Result<u64, Problem> {
+    /// Gives an entry its attributes and counts it. Returns what it is then.
+    fn dress(&mut self, fd: impl AsFd, kind: Kind, attributes: &Attributes) -> Result<beneath::Look, Problem> {
         attributes.give(&fd, kind)?;
         let look = beneath::look_at(&fd).map_err(step("look at it"))?;
         self.tally.size += look.size;
         self.tally.disk += look.disk;
         self.note_xattrs(&fd, look.inode, !attributes.xattrs.is_empty())?;
-        Ok(look.inode)
+        Ok(look)
     }
 
     /// Notes extended attributes as the filesystem keeps them, if there are any.
