@@ -145,3 +145,131 @@ fn is_own(name: &[u8]) -> bool {
     let is_acl = name.starts_with(b"system.posix_acl_");
     is_acl || name == b"security.capability" || name.starts_with(b"user.") || name.starts_with(b"trusted.")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::{FileExt, symlink};
+    use std::path::PathBuf;
+
+    use super::{Content, FILE, Known, State, compare, hash_of, settle, state};
+    use crate::driver::usage::usage_at;
+    use crate::sys::beneath;
+
+    /// A tree of a few entries, removed at the end.
+    struct Sample(PathBuf);
+
+    impl Sample {
+        fn new(name: &str) -> Sample {
+            let dir = std::env::temp_dir().join(format!("ctrfs-record-test-{name}-{}", std::process::id()));
+            let tree = dir.join("fs");
+            fs::create_dir_all(tree.join("a/b")).unwrap();
+            fs::write(tree.join("a/file"), vec![7; 10_000]).unwrap();
+            fs::write(tree.join("a-file"), "x").unwrap();
+            fs::hard_link(tree.join("a/file"), tree.join("a/b/again")).unwrap();
+            symlink("a/file", tree.join("z")).unwrap();
+            Sample(dir)
+        }
+
+        fn tree(&self) -> PathBuf {
+            self.0.join("fs")
+        }
+
+        fn record(&self) -> PathBuf {
+            self.0.join(FILE)
+        }
+
+        /// As whoever unpacked it.
+        fn known(&self) -> Known {
+            let mut known = Known::default();
+            for name in ["a/file", "a-file"] {
+                let bytes = fs::read(self.tree().join(name)).unwrap();
+                let mut content = Content::new(bytes.len() as u64);
+                content.take(0, &bytes);
+                let look = beneath::look_at(fs::File::open(self.tree().join(name)).unwrap()).unwrap();
+                known.file(&look, content.finish());
+                if look.links > 1 {
+                    known.linked(look.inode);
+                }
+            }
+            known
+        }
+    }
+
+    impl Drop for Sample {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_tree_is_as_it_was_recorded() {
+        let sample = Sample::new("same");
+        let mut digests = Vec::new();
+        for known in [Some(sample.known()), None] {
+            let has_contents = known.is_some();
+            let digest = settle(&[(sample.tree(), known)]).unwrap()[0];
+            assert_eq!(state(&sample.record(), digest).unwrap(), State::Whole);
+            let compared = compare(&sample.tree(), &sample.record(), true).unwrap();
+            assert!(compared.entries.is_empty() && compared.contents.is_empty(), "{compared:?}");
+            assert_eq!(compared.usage, usage_at(&sample.tree()).unwrap());
+
+            let file = fs::OpenOptions::new().write(true).open(sample.tree().join("a/b/again")).unwrap();
+            let before = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(&[8], 5000).unwrap();
+            file.set_modified(before).unwrap();
+            let compared = compare(&sample.tree(), &sample.record(), true).unwrap();
+            let told = if has_contents { "a/b/again has other content" } else { "" };
+            assert_eq!((compared.entries.to_string(), compared.contents.to_string().as_str()), (String::new(), told));
+            assert!(compare(&sample.tree(), &sample.record(), false).unwrap().contents.is_empty());
+            file.write_all_at(&[7], 5000).unwrap();
+            file.set_modified(before).unwrap();
+
+            fs::remove_file(sample.record()).unwrap();
+            assert_eq!(state(&sample.record(), digest).unwrap(), State::Gone);
+            digests.push(digest);
+        }
+        assert_ne!(digests[0], digests[1]);
+    }
+
+    #[test]
+    fn what_is_below_a_directory_is_told_before_what_is_behind_it() {
+        let sample = Sample::new("order");
+        settle(&[(sample.tree(), None)]).unwrap();
+        let keep = |path: &str| fs::metadata(sample.tree().join(path)).unwrap().modified().unwrap();
+        let (root, a) = (keep("."), keep("a"));
+        for name in ["a/file", "a-file", "z"] {
+            fs::remove_file(sample.tree().join(name)).unwrap();
+        }
+        fs::write(sample.tree().join("a/new"), "").unwrap();
+        for (path, time) in [("a", a), (".", root)] {
+            fs::File::open(sample.tree().join(path)).unwrap().set_modified(time).unwrap();
+        }
+        let differences = compare(&sample.tree(), &sample.record(), false).unwrap().entries;
+        assert_eq!(differences.to_string(), "a/file is gone; a/new is new; a-file is gone; and 1 more");
+    }
+
+    #[test]
+    fn a_damaged_record_is_none() {
+        let sample = Sample::new("damaged");
+        let digest = settle(&[(sample.tree(), Some(sample.known()))]).unwrap()[0];
+        let whole = fs::read(sample.record()).unwrap();
+        let mut damaged = [whole[..whole.len() - 1].to_vec(), [&whole[..], b"x"].concat(), vec![], b"none".to_vec()];
+        for bytes in &mut damaged {
+            fs::write(sample.record(), bytes).unwrap();
+            assert_eq!(state(&sample.record(), digest).unwrap(), State::Another);
+            let error = compare(&sample.tree(), &sample.record(), false).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        }
+    }
+
+    #[test]
+    fn attributes_that_the_host_gives_do_not_count() {
+        let own = [(b"user.a".to_vec(), b"1".to_vec())];
+        let hosts = [(b"security.selinux".to_vec(), b"x".to_vec()), own[0].clone()];
+        assert_eq!(hash_of(&own), hash_of(&hosts));
+        assert_eq!(hash_of(&hosts[..1]), None);
+        assert_ne!(hash_of(&own), hash_of(&[(b"user.a1".to_vec(), b"".to_vec())]));
+    }
+}
