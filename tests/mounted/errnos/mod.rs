@@ -197,7 +197,7 @@ fn what_is_badly_formed_is_einval() {
         (
             "control",
             r#"{"verb":"explode"}"#,
-            "there is no verb \"explode\"; there are remove, metadata, flags, wipe, gc, repair",
+            "there is no verb \"explode\"; there are remove, metadata, flags, wipe, gc, check, repair",
         ),
         ("control", r#"{"ctr":"web"}"#, "\"verb\" takes"),
         ("control", r#"{"verb":"remove","ctr":7}"#, "\"ctr\" takes a name or an array of names"),
