@@ -250,7 +250,7 @@ fn root_every_sort_of_damage_is_found_and_goes_with_its_image() {
     }
 }
 
-/// A file whose data cannot be had is told, and the others are read.
+/// What is in files is compared and mended when that is asked for, and only then.
 #[test]
 fn root_a_layer_of_which_a_container_is_made_stays_unless_forced() {
     let store = Store::new();

@@ -16,7 +16,7 @@ pub(super) struct Tree<'a> {
     known: Option<&'a Known>,
     /// The numbers of the entries that are the first names of files with several.
     links: HashMap<Identity, u64>,
-    /// Of all names that came, the root's aside, where nothing is known before.
+    /// Of all names that came, the root aside; of no use where files are known.
     pub(super) usage: Usage,
 }
 
