@@ -1,5 +1,7 @@
 //! SHA-256 of what passes by, and the chain IDs of layers.
 
+use std::io::{self, Write};
+
 use sha2::{Digest as _, Sha256};
 
 use crate::model::digest::Digest;
@@ -17,6 +19,17 @@ impl Hasher {
     /// The digest of all bytes taken.
     pub fn finish(self) -> Digest {
         Digest::from_bytes(self.0.finalize().into())
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

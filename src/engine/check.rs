@@ -46,10 +46,10 @@ impl Engine {
     /// # Errors
     /// What the store says; a directory that cannot be read.
     pub fn check(&self, contents: bool) -> Result<String> {
-        let view = self.view()?;
-        let mut found = in_store(view.snapshot())?;
-        found.extend(self.in_files(&view, contents)?);
+        let mut found = in_store(self.view()?.snapshot())?;
+        found.extend(self.in_files(contents)?);
         if found.is_empty() {
+            let view = self.view()?;
             let count = |kind| -> Result<usize> { Ok(view.objects(kind)?.len()) };
             let [ctrs, pods, images, layers] = [Kind::Ctr, Kind::Pod, Kind::Image, Kind::Layer].map(count);
             return Ok(format!("ok: {} containers, {} pods, {} images, {} layers\n", ctrs?, pods?, images?, layers?));
@@ -58,18 +58,16 @@ impl Engine {
     }
 
     /// What is wrong beside the store; with `contents` what the files of layers hold is compared, too.
-    pub(super) fn in_files(&self, view: &View, contents: bool) -> Result<Vec<Finding>> {
+    pub(super) fn in_files(&self, contents: bool) -> Result<Vec<Finding>> {
         let Some(dirs) = &self.dirs else { return Ok(vec![]) };
+        let layers = layers::due(self.view()?.snapshot())?;
         let mut found = Vec::new();
-        let rows = view.snapshot().rows()?;
-        for (serial, id) in view.objects(Kind::Layer)? {
-            if let Ok(Some(Row::Layer(head))) = rows.get(serial)
-                && head.owner.is_none()
-            {
-                let damage = layers::damage(view.snapshot(), dirs, (serial, id), &head, contents)?;
-                found.extend(damage.into_iter().map(|(trouble, words)| told(trouble, Kind::Layer, serial, id, words)));
-            }
+        for layer in &layers {
+            let damage = layers::damage(dirs, layer, contents)?.into_iter();
+            found.extend(damage.map(|(trouble, words)| told(trouble, Kind::Layer, layer.serial, layer.id, words)));
         }
+        let view = self.view()?;
+        let rows = view.snapshot().rows()?;
         for (serial, id) in view.objects(Kind::Ctr)? {
             if let Ok(Some(Row::Ctr(head))) = rows.get(serial) {
                 found.extend(self.upper(dirs, serial, id, &head));
@@ -80,7 +78,7 @@ impl Engine {
             (one.kind, one.owner, &one.key).cmp(&(other.kind, other.owner, &other.key))
         });
         for (serial, item) in items {
-            found.extend(item_file(dirs, view, serial, &item)?);
+            found.extend(item_file(dirs, &view, serial, &item)?);
         }
         // What is gone by now was taken away with its files; an item that was written anew has another.
         let after = self.view()?;

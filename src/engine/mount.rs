@@ -335,7 +335,7 @@ impl Engine {
     }
 
     /// Makes all that a container is to have, and says `checked` once no rule is left that may refuse it.
-    /// Should it fail, nothing is left but a rootfs that was there before.
+    /// Should it fail, nothing is left, unless the rootfs was there before.
     fn make_mounts(&self, view: &View, head: &CtrHead, wanted: Wanted, checked: &mut dyn FnMut()) -> Result<()> {
         let (outside, id) = (self.outside()?, head.id());
         let fresh = !self.is_mounted(id, Part::Rootfs);

@@ -111,7 +111,7 @@ impl Engine {
         has_mounts: impl Fn(Id) -> bool + Send + 'static,
         leave: impl Fn(&[Id]) + Send + 'static,
     ) -> Result<(impl Fn(&Update<'_>, &World) -> Repaired + Send + 'static, Marks)> {
-        let in_files = self.in_files(&self.view()?, contents)?;
+        let in_files = self.in_files(contents)?;
         let marks = Marks { busy: Arc::clone(&self.busy), own: Arc::default(), files: Arc::default() };
         let (own, dirs) = (marks.clone(), self.dirs.clone());
         let job = move |update: &Update<'_>, world: &World| {

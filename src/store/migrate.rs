@@ -15,7 +15,7 @@ use crate::model::status::Status;
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// The steps: each brings a store from the schema that is its place, counted from 1, to the next.
-const STEPS: [fn(&Update<'_>) -> Result<()>; 2] = [images_and_layers, what_few_have];
+const STEPS: [fn(&Update<'_>) -> Result<()>; 3] = [images_and_layers, what_few_have, records_of_layers];
 
 impl Update<'_> {
     /// Brings a store of schema `found` up to date.
@@ -82,6 +82,11 @@ fn images_and_layers(update: &Update<'_>) -> Result<()> {
 fn what_few_have(update: &Update<'_>) -> Result<()> {
     update.create_more_tables()?;
     update.touch_list(List::Exited, update.made()?)
+}
+
+/// Schema 4: a layer may have a document, the digest of its record. Those that are there have none.
+fn records_of_layers(_: &Update<'_>) -> Result<()> {
+    Ok(())
 }
 
 fn head_of(old: CtrHead1, config: &Map<String, Value>, state: &Map<String, Value>) -> CtrHead {

@@ -33,7 +33,7 @@
 use redb::TableDefinition;
 
 /// The schema that this program writes; newer ones are refused.
-pub const SCHEMA: u64 = 3;
+pub const SCHEMA: u64 = 4;
 
 pub(super) type Key = [u8; 32];
 

@@ -11,11 +11,12 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
-    XattrFlags, chmod, chownat, fchmod, fsetxattr, fstatvfs, getxattr, linkat, listxattr, makedev, mkdirat, mknodat,
-    open, openat, openat2, readlinkat, removexattr, renameat_with, seek, setxattr, statat, symlinkat, unlinkat,
-    utimensat,
+    XattrFlags, chmod, chownat, fchmod, fsetxattr, fstatvfs, getxattr, linkat, makedev, mkdirat, mknodat, open, openat,
+    openat2, readlinkat, removexattr, renameat_with, seek, setxattr, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
+
+use super::walk::{Xattr, xattrs_of};
 
 /// Directories nested deeper than this are moved up before they are emptied: each level holds a
 /// descriptor.
@@ -287,18 +288,8 @@ pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// An entry's extended attributes, sorted by name.
-pub fn xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut list: Vec<u8> = Vec::with_capacity(XATTR_MOST);
-    match listxattr(proc_path(fd.as_fd()), rustix::buffer::spare_capacity(&mut list)) {
-        Ok(_) | Err(Errno::OPNOTSUPP) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut xattrs = Vec::new();
-    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        xattrs.extend(xattr(&fd, name)?.map(|value| (name.to_vec(), value)));
-    }
-    xattrs.sort_unstable();
-    Ok(xattrs)
+pub fn xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
+    xattrs_of(fd.as_fd())
 }
 
 /// The bytes that the filesystem below a directory still has for us.

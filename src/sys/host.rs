@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::sync::OnceLock;
 
+use rustix::thread::CapabilitySet;
+
 /// The ID of this boot, a UUID in lower case; another one after every reboot. The kernel is asked once.
 pub fn boot_id() -> io::Result<String> {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
@@ -26,11 +28,13 @@ pub fn is_host_root() -> bool {
     nix::unistd::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_identity_map(&map))
 }
 
-/// Which IDs this process knows, and as what: equal in two processes that see the same owners of files.
-pub fn id_maps() -> io::Result<String> {
+/// Which IDs this process knows, and as what, and whether it is an administrator, without whom the kernel
+/// lists no `trusted.` attributes: equal in two processes that see the same owners and attributes of files.
+pub fn sight() -> io::Result<String> {
     let [users, groups] = ["uid_map", "gid_map"].map(|map| fs::read_to_string(format!("/proc/self/{map}")));
     let words = |map: &str| map.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(format!("{}, {}", words(&users?), words(&groups?)))
+    let is_admin = rustix::thread::capabilities(None)?.effective.contains(CapabilitySet::SYS_ADMIN);
+    Ok(format!("{}, {}, {}", words(&users?), words(&groups?), if is_admin { "all" } else { "not all" }))
 }
 
 // The initial namespace maps all 2^32 - 1 IDs to themselves, and only it can.

@@ -194,8 +194,7 @@ impl Dir {
 
     /// Holds on to the entry that has this name now.
     pub fn pin(&self, path: &OsStr) -> io::Result<Option<Pinned>> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        found(rustix::fs::openat(&self.0, path, flags, Mode::empty()).map(Pinned))
+        pin(self.0.as_fd(), path)
     }
 
     /// Holds on to the directory itself.
@@ -219,6 +218,11 @@ impl Dir {
     }
 }
 
+fn pin(at: BorrowedFd<'_>, path: &OsStr) -> io::Result<Option<Pinned>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    found(rustix::fs::openat(at, path, flags, Mode::empty()).map(Pinned))
+}
+
 fn open_directory(at: BorrowedFd<'_>, path: &OsStr, more: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
     without_access_time(flags, |flags| rustix::fs::openat(at, path, flags, Mode::empty()))
@@ -236,6 +240,11 @@ fn without_access_time<T>(flags: OFlags, open: impl Fn(OFlags) -> rustix::io::Re
 pub struct Pinned(OwnedFd);
 
 impl Pinned {
+    /// What stands at a path.
+    pub fn at(path: &Path) -> io::Result<Option<Pinned>> {
+        pin(CWD, path.as_os_str())
+    }
+
     /// Its attributes.
     pub fn meta(&self) -> io::Result<Meta> {
         meta_of(self.0.as_fd())
@@ -255,15 +264,20 @@ impl Pinned {
 
     /// All xattrs that this process may see, sorted by name.
     pub fn xattrs(&self) -> io::Result<Vec<Xattr>> {
-        // The magic link leads to the inode itself, symlinks included; fgetxattr(2) refuses O_PATH.
-        let path = self.proc_path();
-        let get = |name: &[u8], buffer: &mut [u8]| rustix::fs::getxattr(&path, name, buffer);
-        Ok(xattrs_by(|buffer| rustix::fs::listxattr(&path, buffer), get)?)
+        xattrs_of(self.0.as_fd())
     }
 
     fn proc_path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
+}
+
+/// All xattrs of what a descriptor of any kind refers to that this process may see, sorted by name.
+pub(super) fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
+    // The magic link leads to the inode itself, symlinks included; fgetxattr(2) refuses O_PATH.
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let get = |name: &[u8], buffer: &mut [u8]| rustix::fs::getxattr(&path, name, buffer);
+    Ok(xattrs_by(|buffer| rustix::fs::listxattr(&path, buffer), get)?)
 }
 
 fn xattrs_by(

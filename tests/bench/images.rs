@@ -206,9 +206,10 @@ fn cycling(report: &mut Report, tree: &Mounted) {
         ],
     );
     let [ours, bare, synced, told] = medians;
-    report.seconds("`echo 1 > mounted`, then `echo 0`", (ours, bare), "for the bare calls", "2 at most");
-    report.seconds("the same", (ours, synced), "for these and two `fdatasync`", "");
-    report.seconds("the same", (ours, told), "for these and two `echo > status`", "");
+    let what = "`echo 1 > mounted`, then `echo 0`";
+    report.seconds(what, (ours, synced), "for the bare calls and two `fdatasync`", "2 at most");
+    report.seconds("the same", (ours, bare), "for the bare calls, nothing of it on disk", "");
+    report.seconds("the same", (ours, told), "for the bare calls and two `echo > status`", "");
 }
 
 fn creating(report: &mut Report, tree: &Mounted) {

@@ -42,8 +42,18 @@ const SCHEMA_2: [Columns; 10] = [
     ["plain", "configured", "-", "-", "-", "-"],
 ];
 
+/// What the program of schema 3 had in its `table/ctr`, but for what a reboot resets.
+const SCHEMA_3: [Columns; 5] = [
+    ["damaged", "configured", "-", "-", "-", "-"],
+    ["back", "configured", "-", "7", "shop", "-"],
+    ["front", "configured", "-", "-", "shop", "-"],
+    ["on-image", "configured", "-", "-", "-", "localhost/base:latest"],
+    ["plain", "configured", "-", "-", "-", "-"],
+];
+
 const OK_1: &str = "ok: 8 containers, 1 pods, 0 images, 0 layers\n";
 const OK_2: &str = "ok: 10 containers, 1 pods, 2 images, 5 layers\n";
+const OK_3: &str = "ok: 5 containers, 1 pods, 2 images, 3 layers\n";
 
 /// The store of a schema, not mounted yet.
 fn stored(schema: u32) -> Mounted {
@@ -93,7 +103,7 @@ fn a_store_of_schema_1_is_as_it_was() {
     tree.mount();
     assert_eq!(tree.read("check"), OK_1);
     assert_eq!(columns(&tree), SCHEMA_1);
-    assert!(tree.read("version").ends_with("schema 3\n"));
+    assert!(tree.read("version").ends_with("schema 4\n"));
     let config = |name: &str| -> Value { serde_json::from_str(&tree.read(&format!("ctr/{name}/config"))).unwrap() };
     assert_eq!(config("needs-plain")["x-unknown"].to_string(), "1.50");
     assert_eq!(config("on-image")["rootfsImageID"], "0123456789abcdef".repeat(4));
@@ -131,7 +141,7 @@ fn a_store_of_schema_2_is_as_it_was() {
     tree.mount();
     assert_eq!(tree.read("check"), OK_2);
     assert_eq!(columns(&tree), SCHEMA_2);
-    assert!(tree.read("version").ends_with("schema 3\n"));
+    assert!(tree.read("version").ends_with("schema 4\n"));
     let json = |path: &str| -> Value { serde_json::from_str(&tree.read(path)).unwrap() };
     assert_eq!(json("ctr/needs-plain/config")["x-unknown"].to_string(), "1.50");
     assert_eq!(json("ctr/needs-plain/state")["finishedTime"], "2026-01-02T03:04:06Z");
@@ -173,10 +183,34 @@ fn a_store_of_schema_2_is_as_it_was() {
     assert_eq!(tree.read("check"), OK_2);
 }
 
+#[test]
+fn a_store_of_schema_3_is_as_it_was() {
+    let tree = stored(3);
+    tree.mount();
+    assert_eq!(tree.read("check"), OK_3);
+    assert_eq!(columns(&tree), SCHEMA_3);
+    assert!(tree.read("version").ends_with("schema 4\n"));
+    let read = |entry: &str| tree.read(&format!("ctr/on-image/{entry}"));
+    assert_eq!(
+        ["names", "metadata", "flags/Note", "uidmap"].map(read),
+        ["on-image\nfurther\n", "text", "[\n  1.50\n]\n", "0 1000 10\n"]
+    );
+    assert_eq!(names_in(&tree.path("ctr/front/dependencies")), [tree.id("back")]);
+
+    // Of layers without a record the entries are counted; those that come now have one.
+    let id = names_in(&tree.path("image/base/layers"))[0].clone();
+    let base = fs::canonicalize(tree.path(&format!("image/base/layers/{id}"))).unwrap();
+    let base = base.file_name().unwrap().to_str().unwrap();
+    Image::new("one", &["a"]).import(&tree, &["one"]);
+    fs::write(tree.store.join("layers").join(base).join("fs/more"), "").unwrap();
+    assert_eq!(tree.read("check"), format!("layer-content-modified layer/{base}: it has 3 entries, not 2\n"));
+    fs::remove_file(tree.store.join("layers").join(base).join("fs/more")).unwrap();
+}
+
 /// The check of the files opens a copy, and leaves them as they are.
 #[test]
 fn a_check_migrates_nothing() {
-    for (schema, ok) in [(1, OK_1), (2, OK_2)] {
+    for (schema, ok) in [(1, OK_1), (2, OK_2), (3, OK_3)] {
         let tree = stored(schema);
         let before = fs::read(tree.store.join("ctrfs.redb")).unwrap();
         assert_eq!(check(&tree.store), ok);
@@ -188,6 +222,7 @@ fn a_check_migrates_nothing() {
 fn a_damaged_row_is_left_as_it_is() {
     damaged(1, &SCHEMA_1, "ok: 7 containers, 1 pods, 0 images, 0 layers\n");
     damaged(2, &SCHEMA_2, "ok: 9 containers, 1 pods, 2 images, 5 layers\n");
+    damaged(3, &SCHEMA_3, "ok: 4 containers, 1 pods, 2 images, 3 layers\n");
 }
 
 fn damaged(schema: u32, containers: &[Columns], ok: &str) {

@@ -23,6 +23,7 @@ const LAYER: &str = "
     echo root > etc/passwd; chmod 600 etc/passwd; touch -d @981173106 etc/passwd; setfattr -n user.mark -v x etc/passwd
     : > etc/empty; : > etc/one; ln etc/one etc/two; : > etc/three; touch -r etc/one etc/three
     head -c 100000 /dev/zero | tr '\\0' x > bin/big; ln -s big bin/link; touch -h -d @981173106 bin/link
+    setfattr -n user.own -v x bin/big; setfattr -n trusted.own -v x bin; chown 7:7 bin/big; chmod 600 bin/big
     truncate -s 1G bin/sparse; printf x | dd of=bin/sparse bs=1 seek=500000000 conv=notrunc 2>/dev/null
     touch -d @981173106 bin/big bin/sparse
     mkfifo fifo; mknod null c 1 3; touch -d @981173106 fifo null";
@@ -334,15 +335,27 @@ fn root_access_times_stay() {
     store.tree.mount();
 }
 
-/// Somebody else's IDs look different, and are not damaged for that.
+/// What others do not see, or see otherwise, is not damaged for that; and what they may not read they do not
+/// call damaged.
 #[test]
-fn root_another_user_namespace_sees_no_damage() {
+fn root_who_sees_less_sees_no_damage() {
     let store = Store::new();
     store.tree.unmount();
-    let check = format!("{CTRFS} check {}", store.tree.store.display());
-    let said = Command::new("unshare").args(["--user", "--map-root-user", "sh", "-c", &check]).output().unwrap();
-    assert_eq!(text(&said), "ok: 1 containers, 0 pods, 2 images, 4 layers\n");
+    let path = store.tree.store.to_str().unwrap();
+    let said = |by: &[&str], options: &[&str]| {
+        let arguments = [by, &[CTRFS, "check"], options, &[path]].concat();
+        let output = Command::new(arguments[0]).args(&arguments[1..]).output().unwrap();
+        (text(&output), output.status.code().unwrap())
+    };
+    let ok = || ("ok: 1 containers, 0 pods, 2 images, 4 layers\n".to_owned(), 0);
+    let less = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+    let other = ["unshare", "--user", "--map-root-user"];
+    assert_eq!((said(&less, &["--contents"]), said(&other, &[])), (ok(), ok()));
+    let refused = "fs: bin/big: Permission denied";
+    let (found, code) = said(&other, &["--contents"]);
+    assert!(code != 0 && found.contains(refused), "{found}");
     store.tree.mount();
+    assert_eq!(store.found(true), ok().0);
 }
 
 /// An importer's own record, which is none.

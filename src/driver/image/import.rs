@@ -94,6 +94,7 @@ pub fn import(
         chain: None,
         below: Vec::new(),
         complete: Vec::new(),
+        records: Vec::new(),
     };
     let (mut layers, mut streams) = (Vec::new(), Vec::new());
     for (at, layer) in image.layers.iter().enumerate() {
@@ -103,8 +104,8 @@ pub fn import(
         streams.extend(stream);
     }
     // Once for all layers; what is not durable now would be an image with holes after a power cut.
-    let records = record::settle(&desk.complete).map_err(ImageError::at(staging))?;
-    for (layer, record) in layers.iter_mut().filter(|layer| layer.new.is_some()).zip(records) {
+    desk.settle()?;
+    for (layer, record) in layers.iter_mut().filter(|layer| layer.new.is_some()).zip(desk.records) {
         layer.record = Some(record);
     }
     check(watch)?;
@@ -134,8 +135,10 @@ struct Desk<'a> {
     chain: Option<Digest>,
     /// The trees so far, topmost first.
     below: Vec<OwnedFd>,
-    /// Those of them that are new, the lowest first.
+    /// Those of them that are new and not recorded yet, the lowest first.
     complete: Vec<Complete>,
+    /// The digests of the records of those before.
+    records: Vec<Digest>,
 }
 
 impl Desk<'_> {
@@ -169,6 +172,7 @@ impl Desk<'_> {
                     None => self.bring(chain, layer, diff_id)?,
                 };
                 self.complete.push((tree.clone(), known));
+                self.settle_many()?;
                 (tree, Some(figures))
             }
         };
@@ -176,6 +180,19 @@ impl Desk<'_> {
         self.chain = Some(chain);
         self.below.insert(0, beneath::directory(&tree).map_err(ImageError::at(&tree))?);
         Ok((ImportedLayer { diff_id, new, record: None }, described))
+    }
+
+    /// Records what is complete, and makes it durable.
+    fn settle(&mut self) -> Result<(), ImageError> {
+        let complete = std::mem::take(&mut self.complete);
+        self.records.extend(record::settle(&complete).map_err(ImageError::at(self.staging))?);
+        Ok(())
+    }
+
+    /// The same, once what is known of it takes much memory.
+    fn settle_many(&mut self) -> Result<(), ImageError> {
+        let files = |(_, known): &Complete| known.as_ref().map_or(0, Known::count);
+        if self.complete.iter().map(files).sum::<usize>() > record::MOST { self.settle() } else { Ok(()) }
     }
 
     /// Brings a layer whose ID is known.

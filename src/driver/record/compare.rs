@@ -2,15 +2,16 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::content::content_of;
 use super::read::Reader;
-use super::tree::{Seen, Tree};
+use super::tree::{Seen, Tree, Xattrs};
 use super::{Entry, Hash, What};
 use crate::driver::usage::Usage;
-use crate::sys::errno::say;
+use crate::sys::errno::{is_damage, say};
 use crate::sys::host;
 
 /// The number of what the record does not have.
@@ -64,12 +65,13 @@ impl fmt::Display for Differences {
 /// hold, as far as it was recorded.
 ///
 /// # Errors
-/// What the kernel says of the tree or the record, but for contents; [`io::ErrorKind::InvalidData`] of a
-/// record that never was one.
-pub fn compare(tree: &Path, record: &Path, contents: bool) -> io::Result<Compared> {
-    let (mut record, maps) = Reader::open(record)?;
-    let mut tree = Tree::open(tree, None)?;
-    let mut comparison = Comparison { sees_the_same: maps == host::id_maps()?, contents, found: Compared::default() };
+/// What the kernel says of the tree or the record, but for contents that are damaged on the disk;
+/// [`io::ErrorKind::InvalidData`] of a record that never was one.
+pub fn compare(tree: &Path, record: File, contents: bool) -> io::Result<Compared> {
+    let (mut record, sight) = Reader::new(record)?;
+    let sees_the_same = sight == host::sight()?;
+    let mut tree = Tree::open(tree, if sees_the_same { Xattrs::Read } else { Xattrs::Unseen })?;
+    let mut comparison = Comparison { sees_the_same, contents, found: Compared::default() };
     let (mut due, mut seen) = (record.next()?, tree.next()?);
     loop {
         let order = match (&due, &seen) {
@@ -81,7 +83,7 @@ pub fn compare(tree: &Path, record: &Path, contents: bool) -> io::Result<Compare
         match (order, &due, &seen) {
             (Ordering::Equal, Some(due), Some(seen)) => {
                 let link = tree.link(&seen.meta, record.number());
-                comparison.entry(due, seen, link, &tree);
+                comparison.entry(due, seen, link, &tree)?;
             }
             (_, _, Some(seen)) if order == Ordering::Greater => {
                 tree.link(&seen.meta, NOWHERE);
@@ -113,11 +115,12 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn entry(&mut self, due: &Entry, seen: &Seen, link: Option<u64>, tree: &Tree<'_>) {
+    fn entry(&mut self, due: &Entry, seen: &Seen, link: Option<u64>, tree: &Tree<'_>) -> io::Result<()> {
         let (path, meta) = (tree.walk.path(), &seen.meta);
         let mut tell = |words: fmt::Arguments<'_>| self.found.entries.tell(path, words);
         if noun(&due.what) != noun(&seen.what) {
-            return tell(format_args!("is {}, not {}", noun(&seen.what), noun(&due.what)));
+            tell(format_args!("is {}, not {}", noun(&seen.what), noun(&due.what)));
+            return Ok(());
         }
         if meta.mode != due.mode {
             tell(format_args!("has mode {:04o}, not {:04o}", meta.mode, due.mode));
@@ -158,23 +161,28 @@ impl Comparison {
             (&seen.what, &due.what)
             && self.contents
             && size == due_size
-            && link.is_none()
+            // Of a file with several names once, unless one was another file's.
+            && (link.is_none() || link != due.link)
         {
-            self.content(tree, *size, *content);
+            self.content(tree, *size, *content)?;
         }
+        Ok(())
     }
 
-    fn content(&mut self, tree: &Tree<'_>, size: u64, due: Hash) {
+    fn content(&mut self, tree: &Tree<'_>, size: u64, due: Hash) -> io::Result<()> {
         let walk = &tree.walk;
-        let pinned = walk.dir().pin(walk.name());
         // Gone meanwhile: then so is the layer.
-        let Some(pinned) = pinned.transpose() else { return };
+        let Some(pinned) = walk.dir().pin(walk.name())? else { return Ok(()) };
         let path = walk.path();
-        match pinned.and_then(|pinned| content_of(&pinned.open()?, size)) {
+        match pinned.open().and_then(|file| content_of(&file, size)) {
             Ok(content) if content == due => {}
             Ok(_) => self.found.contents.tell(path, format_args!("has other content")),
-            Err(error) => self.found.contents.tell(path, format_args!("cannot be read: {}", say(&error))),
+            Err(error) if is_damage(&error) => {
+                self.found.contents.tell(path, format_args!("cannot be read: {}", say(&error)));
+            }
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {}", shown(path), say(&error)))),
         }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! unpack -> Known, by inode ─┐
-//! the finished tree, walked ─┴─> settle -> zstd(maps, Entry, Entry, ...)   its SHA-256 goes to the store
+//! the finished tree, walked ─┴─> settle -> zstd(sight, Entry, Entry, ...)  its SHA-256 goes to the store
 //! the tree, walked again ──────> compare: the same order, so that neither is ever whole in memory
 //! ```
 //!
@@ -31,8 +31,9 @@ pub use write::{Complete, settle};
 /// The file's name beside a layer's tree.
 pub const FILE: &str = "tree";
 
-/// Files that are known by heart, as what is kept of them takes memory; others are looked at.
-const MOST: usize = 1 << 20;
+/// Files that are known by heart, as what is kept of them takes memory; others are looked at, and of those
+/// only what they hold is kept.
+pub(super) const MOST: usize = 1 << 20;
 
 /// XXH3-128: equal by chance only.
 pub(super) type Hash = [u8; 16];
@@ -48,6 +49,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// How many files it knows something of.
+    pub(super) fn count(&self) -> usize {
+        self.contents.len()
+    }
+
     /// Notes a file that is complete.
     pub(super) fn file(&mut self, look: &Look, content: Hash) {
         self.contents.insert(look.inode, content);
@@ -153,7 +159,7 @@ mod tests {
     use std::os::unix::fs::{FileExt, symlink};
     use std::path::PathBuf;
 
-    use super::{Content, FILE, Known, State, compare, hash_of, settle, state};
+    use super::{Compared, Content, FILE, Known, State, compare, hash_of, settle, state};
     use crate::driver::usage::usage_at;
     use crate::sys::beneath;
 
@@ -178,6 +184,10 @@ mod tests {
 
         fn record(&self) -> PathBuf {
             self.0.join(FILE)
+        }
+
+        fn compare(&self, contents: bool) -> io::Result<Compared> {
+            compare(&self.tree(), fs::File::open(self.record()).unwrap(), contents)
         }
 
         /// As whoever unpacked it.
@@ -210,8 +220,8 @@ mod tests {
         for known in [Some(sample.known()), None] {
             let has_contents = known.is_some();
             let digest = settle(&[(sample.tree(), known)]).unwrap()[0];
-            assert_eq!(state(&sample.record(), digest).unwrap(), State::Whole);
-            let compared = compare(&sample.tree(), &sample.record(), true).unwrap();
+            assert!(matches!(state(&sample.record(), digest).unwrap(), State::Whole(_)));
+            let compared = sample.compare(true).unwrap();
             assert!(compared.entries.is_empty() && compared.contents.is_empty(), "{compared:?}");
             assert_eq!(compared.usage, usage_at(&sample.tree()).unwrap());
 
@@ -219,15 +229,15 @@ mod tests {
             let before = file.metadata().unwrap().modified().unwrap();
             file.write_all_at(&[8], 5000).unwrap();
             file.set_modified(before).unwrap();
-            let compared = compare(&sample.tree(), &sample.record(), true).unwrap();
+            let compared = sample.compare(true).unwrap();
             let told = if has_contents { "a/b/again has other content" } else { "" };
             assert_eq!((compared.entries.to_string(), compared.contents.to_string().as_str()), (String::new(), told));
-            assert!(compare(&sample.tree(), &sample.record(), false).unwrap().contents.is_empty());
+            assert!(sample.compare(false).unwrap().contents.is_empty());
             file.write_all_at(&[7], 5000).unwrap();
             file.set_modified(before).unwrap();
 
             fs::remove_file(sample.record()).unwrap();
-            assert_eq!(state(&sample.record(), digest).unwrap(), State::Gone);
+            assert!(matches!(state(&sample.record(), digest).unwrap(), State::Gone));
             digests.push(digest);
         }
         assert_ne!(digests[0], digests[1]);
@@ -246,7 +256,7 @@ mod tests {
         for (path, time) in [("a", a), (".", root)] {
             fs::File::open(sample.tree().join(path)).unwrap().set_modified(time).unwrap();
         }
-        let differences = compare(&sample.tree(), &sample.record(), false).unwrap().entries;
+        let differences = sample.compare(false).unwrap().entries;
         assert_eq!(differences.to_string(), "a/file is gone; a/new is new; a-file is gone; and 1 more");
     }
 
@@ -258,10 +268,58 @@ mod tests {
         let mut damaged = [whole[..whole.len() - 1].to_vec(), [&whole[..], b"x"].concat(), vec![], b"none".to_vec()];
         for bytes in &mut damaged {
             fs::write(sample.record(), bytes).unwrap();
-            assert_eq!(state(&sample.record(), digest).unwrap(), State::Another);
-            let error = compare(&sample.tree(), &sample.record(), false).unwrap_err();
+            assert!(matches!(state(&sample.record(), digest).unwrap(), State::Another));
+            let error = sample.compare(false).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_record() {
+        let sample = Sample::new("kinds");
+        let digest = settle(&[(sample.tree(), None)]).unwrap()[0];
+        fs::rename(sample.record(), sample.0.join("aside")).unwrap();
+        symlink("aside", sample.record()).unwrap();
+        assert!(matches!(state(&sample.record(), digest).unwrap(), State::Another));
+        fs::remove_file(sample.record()).unwrap();
+        let dir = beneath::directory(&sample.0).unwrap();
+        beneath::make_node(&dir, FILE.as_bytes(), beneath::Kind::Fifo, 0, 0).unwrap();
+        assert!(matches!(state(&sample.record(), digest).unwrap(), State::Another));
+        fs::remove_file(sample.record()).unwrap();
+        fs::create_dir(sample.record()).unwrap();
+        assert!(matches!(state(&sample.record(), digest).unwrap(), State::Another));
+    }
+
+    #[test]
+    fn a_record_that_has_no_end_is_none() {
+        let sample = Sample::new("endless");
+        let length = |bytes: u32| bytes.to_le_bytes();
+        let sight = [&length(1)[..], &[0]].concat();
+        for rows in [length(1 << 30).to_vec(), [&sight[..], &length(1 << 20)].concat()] {
+            fs::write(sample.record(), zstd::encode_all(&rows[..], 1).unwrap()).unwrap();
+            assert_eq!(sample.compare(false).unwrap_err().to_string(), "an entry that has no end");
+        }
+    }
+
+    #[test]
+    fn a_further_name_hides_no_other_content() {
+        let sample = Sample::new("hidden");
+        settle(&[(sample.tree(), Some(sample.known()))]).unwrap();
+        let time = |path: &str| fs::metadata(sample.tree().join(path)).unwrap().modified().unwrap();
+        let (a, root, file) = (time("a"), time("."), time("a/file"));
+        fs::hard_link(sample.tree().join("a/file"), sample.tree().join("a/another")).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(sample.tree().join("a/file"))
+            .unwrap()
+            .write_all_at(&[8], 5000)
+            .unwrap();
+        for (path, time) in [("a/file", file), ("a", a), (".", root)] {
+            fs::File::open(sample.tree().join(path)).unwrap().set_modified(time).unwrap();
+        }
+        let compared = sample.compare(true).unwrap();
+        assert!(compared.entries.to_string().starts_with("a/another is new; "), "{}", compared.entries);
+        assert!(compared.contents.to_string().contains("a/file has other content"), "{}", compared.contents);
     }
 
     #[test]

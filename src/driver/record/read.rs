@@ -1,7 +1,7 @@
 //! A record gone through.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -10,42 +10,42 @@ use zstd::Decoder;
 use super::Entry;
 use crate::driver::hash::Hasher;
 use crate::model::digest::Digest;
+use crate::sys::errno::is_damage;
+use crate::sys::walk::{Kind, Pinned};
 
 const PORTION: usize = 64 << 10;
+/// More than a name, a symlink's target and some numbers take.
+const ROW_MOST: usize = 64 << 10;
+/// Whoever owns a tree may nest directories deeply, but not without an end.
+const PATH_MOST: usize = 16 << 20;
 
 /// What has become of a record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum State {
-    /// It is as it was written.
-    Whole,
+    /// It is as it was written; its file, at the beginning.
+    Whole(File),
     /// Its file is gone.
     Gone,
-    /// Its file is another.
+    /// Its file is another, or none that can be read.
     Another,
 }
 
-/// Whether the file of a record has this digest.
+/// What has become of the record that has this digest.
 ///
 /// # Errors
-/// It is there and cannot be read.
+/// It is there and may not be read.
 pub fn state(record: &Path, digest: Digest) -> io::Result<State> {
-    let mut file = match File::open(record) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(State::Gone);
-        }
-        file => file?,
-    };
-    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; PORTION]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => hasher.update(&buffer[..read]),
-            // A directory in its place.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(State::Another),
-            Err(error) => return Err(error),
-        }
+    let Some(pinned) = Pinned::at(record)? else { return Ok(State::Gone) };
+    if pinned.meta()?.kind != Kind::File {
+        return Ok(State::Another);
     }
-    Ok(if hasher.finish() == digest { State::Whole } else { State::Another })
+    let (mut file, mut hasher) = (pinned.open()?, Hasher::default());
+    match io::copy(&mut file, &mut hasher) {
+        Err(error) if is_damage(&error) => return Ok(State::Another),
+        copied => copied?,
+    };
+    file.rewind()?;
+    Ok(if hasher.finish() == digest { State::Whole(file) } else { State::Another })
 }
 
 /// The entries of a record, which is known to be whole: one that does not decode was never one, and is
@@ -57,12 +57,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens it; also the ID maps by which owners were seen.
-    pub(super) fn open(record: &Path) -> io::Result<(Reader, String)> {
-        let input = BufReader::with_capacity(PORTION, Decoder::new(File::open(record)?)?);
+    /// Begins; also says what whoever made it saw of the host's files.
+    pub(super) fn new(record: File) -> io::Result<(Reader, String)> {
+        let input = BufReader::with_capacity(PORTION, Decoder::new(record)?);
         let mut reader = Reader { input, path: Vec::new(), read: 0 };
-        let maps = reader.row()?.ok_or_else(|| invalid("it is empty"))?;
-        Ok((reader, maps))
+        let sight = reader.row()?.ok_or_else(|| invalid("it is empty"))?;
+        Ok((reader, sight))
     }
 
     /// The next entry.
@@ -71,6 +71,9 @@ impl Reader {
         let shared = usize::try_from(entry.shared).unwrap_or(usize::MAX);
         if shared > self.path.len() {
             return Err(invalid("a path that goes on from none"));
+        }
+        if shared + entry.rest.len() > PATH_MOST {
+            return Err(invalid("a path that has no end"));
         }
         self.path.truncate(shared);
         self.path.extend_from_slice(&entry.rest);
@@ -94,9 +97,12 @@ impl Reader {
         }
         let mut length = [0; 4];
         self.input.read_exact(&mut length).map_err(invalid_unless_kernels)?;
-        let (length, mut bytes) = (u32::from_le_bytes(length), Vec::new());
-        // What is not there takes no memory.
-        self.input.by_ref().take(length.into()).read_to_end(&mut bytes).map_err(invalid_unless_kernels)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > ROW_MOST {
+            return Err(invalid("an entry that has no end"));
+        }
+        let mut bytes = vec![0; length];
+        self.input.read_exact(&mut bytes).map_err(invalid_unless_kernels)?;
         postcard::from_bytes(&bytes).map(Some).map_err(invalid)
     }
 }

@@ -13,11 +13,22 @@ use crate::sys::walk::{Dir, Identity, Kind, Meta};
 pub(super) struct Tree<'a> {
     pub(super) walk: Walk<()>,
     root: Option<Seen>,
-    known: Option<&'a Known>,
+    xattrs: Xattrs<'a>,
     /// The numbers of the entries that are the first names of files with several.
     links: HashMap<Identity, u64>,
     /// Of all names that came, the root aside; of no use where files are known.
     pub(super) usage: Usage,
+}
+
+/// Where extended attributes are looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Xattrs<'a> {
+    /// In the tree.
+    Read,
+    /// In what is known, as is what files are like.
+    Known(&'a Known),
+    /// Nowhere: who cannot see all of them may not even be allowed to ask.
+    Unseen,
 }
 
 /// An entry as it is. What a file holds is not looked at.
@@ -44,11 +55,15 @@ impl Seen {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn open(path: &Path, known: Option<&'a Known>) -> io::Result<Tree<'a>> {
+    pub(super) fn open(path: &Path, xattrs: Xattrs<'a>) -> io::Result<Tree<'a>> {
         let root = Dir::open(path)?;
-        let seen = Seen::new(root.meta()?, vec![], hash_of(&root.pin_self()?.xattrs()?));
+        let own = match xattrs {
+            Xattrs::Unseen => None,
+            Xattrs::Read | Xattrs::Known(_) => hash_of(&root.pin_self()?.xattrs()?),
+        };
+        let seen = Seen::new(root.meta()?, vec![], own);
         let walk = Walk::new(root, ())?;
-        Ok(Tree { walk, root: Some(seen), known, links: HashMap::new(), usage: Usage::default() })
+        Ok(Tree { walk, root: Some(seen), xattrs, links: HashMap::new(), usage: Usage::default() })
     }
 
     /// The next entry, whose path is [`Walk::path`]; [`Tree::link`] is to be called for it.
@@ -59,12 +74,16 @@ impl<'a> Tree<'a> {
         while let Some(step) = self.walk.next()? {
             let Step::Entry = step else { continue };
             let (dir, name) = (self.walk.dir(), self.walk.name());
-            let known = self.known.zip(self.walk.file()).and_then(|(known, inode)| known.meta(inode));
+            let known = match (self.xattrs, self.walk.file()) {
+                (Xattrs::Known(known), Some(inode)) => known.meta(inode),
+                _ => None,
+            };
             let looked = if known.is_some() { known } else { dir.look(name)? };
             let Some(meta) = looked else { continue };
-            let xattrs = match self.known {
-                Some(known) => known.xattrs.get(&meta.identity.2).copied(),
-                None => hash_of(&dir.xattrs(name)?.unwrap_or_default()),
+            let xattrs = match self.xattrs {
+                Xattrs::Known(known) => known.xattrs.get(&meta.identity.2).copied(),
+                Xattrs::Read => hash_of(&dir.xattrs(name)?.unwrap_or_default()),
+                Xattrs::Unseen => None,
             };
             let target = match meta.kind {
                 Kind::Symlink => dir.target(name)?.unwrap_or_default(),

@@ -9,7 +9,7 @@ use std::thread;
 use serde::Serialize;
 use zstd::Encoder;
 
-use super::tree::{Seen, Tree};
+use super::tree::{Seen, Tree, Xattrs};
 use super::{Entry, FILE, Hash, Known, What};
 use crate::driver::dirs::named;
 use crate::driver::hash::Hasher;
@@ -54,8 +54,9 @@ fn write(tree: &Path, record: &Path, known: Option<&Known>) -> io::Result<Digest
     let mut encoder = Encoder::new(Hashed { file, hasher: Hasher::default() }, LEVEL)?;
     encoder.include_checksum(true)?;
     let mut out = BufWriter::with_capacity(BATCH, encoder);
-    put(&mut out, &host::id_maps()?)?;
-    let (mut tree, mut before, mut number) = (Tree::open(tree, known)?, Vec::new(), 0);
+    put(&mut out, &host::sight()?)?;
+    let xattrs = known.map_or(Xattrs::Read, Xattrs::Known);
+    let (mut tree, mut before, mut number) = (Tree::open(tree, xattrs)?, Vec::new(), 0);
     while let Some(seen) = tree.next()? {
         let link = tree.link(&seen.meta, number);
         let content = known.and_then(|known| known.contents.get(&seen.meta.identity.2)).copied();

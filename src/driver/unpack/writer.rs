@@ -163,7 +163,9 @@ impl<'a> Writer<'a> {
                 beneath::make_whiteout(&dir.fd, hidden).map_err(step("make the whiteout"))?;
                 self.tally.entries += 1;
                 let made = beneath::look(&dir.fd, hidden).map_err(step("look at the whiteout"))?;
-                made.map_or(Ok(()), |made| self.note_xattrs(&dir.fd, made.inode, false))
+                // The inode may have been another's.
+                made.iter().for_each(|made| self.known.xattrs(made.inode, &[]));
+                Ok(())
             }
             Some(look) => {
                 if look.kind == Kind::Directory {
