@@ -21,10 +21,15 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     pub fn new() -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("ctrfs-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Scratch(dir.canonicalize().unwrap())
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = std::env::temp_dir().join(format!("ctrfs-test-{}-{number}", std::process::id()));
+            match fs::create_dir(&dir) {
+                // A run that was killed, under this number of a process, has left it.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => break made.map(|()| Scratch(dir.canonicalize().unwrap())).unwrap(),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
