@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -30,6 +31,8 @@ const GIVEN_UP: u64 = u64::MAX;
 /// place of a request.
 const JUST_OPENED: u64 = 1 << 63;
 const OPENER_SHIFT: u32 = 32;
+/// Longer than anybody looks at an open item's size.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What is asked of an open item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -428,20 +431,26 @@ impl Tree {
     /// The handle that this thread opened last to be written, and did nothing with yet. The server that
     /// opened it may have died since.
     fn just_opened(&self, number: Ino, caller: Caller) -> Option<u64> {
-        let items = self.items.0.read();
+        // Others look at its size at most; who holds it longer does something with it already.
         let is_own = |open: &OpenItem| {
-            let state = open.state.try_lock();
-            open.ino == number && state.is_some_and(|state| state.fresh && state.opener == caller.pid)
+            open.state.try_lock_for(LOOK).is_some_and(|state| state.fresh && state.opener == caller.pid)
         };
-        let own = items.iter().filter(|(_, open)| is_own(open)).map(|(fh, _)| *fh);
+        let own = self.handles_of(number).into_iter().filter(|(_, open)| is_own(open)).map(|(fh, _)| fh);
         let left = || {
             let length = JUST_OPENED | u64::from(caller.pid) << OPENER_SHIFT;
             let is_fresh = |note: &ReadNote| (note.length, note.digest) == (length, number);
             let notes = self.handles.keep.notes().unwrap_or_default();
             let left = notes.into_iter().filter(|(fh, note)| is_item(*fh) && is_fresh(note));
+            let items = self.items.0.read();
             left.map(|(fh, _)| fh).filter(|fh| self.handles.is_older(*fh) && !items.contains_key(fh)).max()
         };
         own.max().or_else(left)
+    }
+
+    /// The open handles of an item.
+    fn handles_of(&self, number: Ino) -> Vec<(u64, Arc<OpenItem>)> {
+        let items = self.items.0.read();
+        items.iter().filter(|(_, open)| open.ino == number).map(|(fh, open)| (*fh, Arc::clone(open))).collect()
     }
 
     /// Says that something is asked of a handle.
@@ -454,10 +463,9 @@ impl Tree {
 
     /// Tells the handle with which a thread writes an item when it changed; false when there is none.
     fn say_changed(&self, number: Ino, caller: Caller, changed: Option<Nanos>) -> bool {
-        let items = self.items.0.read();
         let mut told = false;
-        for open in items.values().filter(|open| open.ino == number) {
-            if let Some(mut state) = open.state.try_lock()
+        for (_, open) in self.handles_of(number) {
+            if let Some(mut state) = open.state.try_lock_for(LOOK)
                 && state.opener == caller.pid
                 && state.draft.is_some()
             {
