@@ -332,6 +332,7 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-pub(super) fn named(path: &Path, error: io::Error) -> io::Error {
+/// An error with the path that it is about.
+pub fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::check::is_gone;
 use super::{Error, Result};
-use crate::driver::dirs::Dirs;
+use crate::driver::dirs::{Dirs, named};
 use crate::driver::record::{self, State};
 use crate::driver::usage::{Usage, usage_at};
 use crate::model::digest::Digest;
@@ -68,11 +68,7 @@ pub(super) fn damage(dirs: &Dirs, due: &Due, contents: bool) -> Result<Damage> {
 }
 
 fn used(tree: &Path) -> io::Result<Usage> {
-    usage_at(tree).map_err(named(tree))
-}
-
-fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
-    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    usage_at(tree).map_err(|error| named(tree, error))
 }
 
 /// Without a record, only the number of entries can be compared.
@@ -88,14 +84,14 @@ fn beside_record(
     head: &LayerHead,
     contents: bool,
 ) -> io::Result<(Usage, Damage)> {
-    let compared = match record::state(file, digest).map_err(named(file))? {
+    let compared = match record::state(file, digest).map_err(|error| named(file, error))? {
         State::Gone => Err((Trouble::LayerDataMissing, "its record is gone")),
         State::Another => Err((Trouble::LayerContentModified, "its record is another")),
         State::Whole(record) => match record::compare(tree, record, contents) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err((Trouble::LayerContentModified, "its record cannot be read"))
             }
-            compared => Ok(compared.map_err(named(tree))?),
+            compared => Ok(compared.map_err(|error| named(tree, error))?),
         },
     };
     match compared {

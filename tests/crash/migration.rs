@@ -97,13 +97,19 @@ fn columns(tree: &Mounted) -> Vec<Vec<String>> {
     table.lines().skip(1).map(|line| line.split('\t').skip(1).take(6).map(str::to_owned).collect()).collect()
 }
 
+/// The store of a schema, mounted: it is of this one then, sound, and has the same containers.
+fn brought_up(schema: u32, ok: &str, containers: &[Columns]) -> Mounted {
+    let tree = stored(schema);
+    tree.mount();
+    assert_eq!(tree.read("check"), ok);
+    assert_eq!(columns(&tree), containers);
+    assert!(tree.read("version").ends_with("schema 4\n"));
+    tree
+}
+
 #[test]
 fn a_store_of_schema_1_is_as_it_was() {
-    let tree = stored(1);
-    tree.mount();
-    assert_eq!(tree.read("check"), OK_1);
-    assert_eq!(columns(&tree), SCHEMA_1);
-    assert!(tree.read("version").ends_with("schema 4\n"));
+    let tree = brought_up(1, OK_1, &SCHEMA_1);
     let config = |name: &str| -> Value { serde_json::from_str(&tree.read(&format!("ctr/{name}/config"))).unwrap() };
     assert_eq!(config("needs-plain")["x-unknown"].to_string(), "1.50");
     assert_eq!(config("on-image")["rootfsImageID"], "0123456789abcdef".repeat(4));
@@ -137,11 +143,7 @@ fn a_store_of_schema_1_is_as_it_was() {
 
 #[test]
 fn a_store_of_schema_2_is_as_it_was() {
-    let tree = stored(2);
-    tree.mount();
-    assert_eq!(tree.read("check"), OK_2);
-    assert_eq!(columns(&tree), SCHEMA_2);
-    assert!(tree.read("version").ends_with("schema 4\n"));
+    let tree = brought_up(2, OK_2, &SCHEMA_2);
     let json = |path: &str| -> Value { serde_json::from_str(&tree.read(path)).unwrap() };
     assert_eq!(json("ctr/needs-plain/config")["x-unknown"].to_string(), "1.50");
     assert_eq!(json("ctr/needs-plain/state")["finishedTime"], "2026-01-02T03:04:06Z");
@@ -185,11 +187,7 @@ fn a_store_of_schema_2_is_as_it_was() {
 
 #[test]
 fn a_store_of_schema_3_is_as_it_was() {
-    let tree = stored(3);
-    tree.mount();
-    assert_eq!(tree.read("check"), OK_3);
-    assert_eq!(columns(&tree), SCHEMA_3);
-    assert!(tree.read("version").ends_with("schema 4\n"));
+    let tree = brought_up(3, OK_3, &SCHEMA_3);
     let read = |entry: &str| tree.read(&format!("ctr/on-image/{entry}"));
     assert_eq!(
         ["names", "metadata", "flags/Note", "uidmap"].map(read),
