@@ -18,7 +18,7 @@ use crate::engine::Error;
 use crate::model::json::Scanner;
 
 /// Bits of a handle's number below the generation.
-pub(super) const COUNTER_BITS: u32 = 48;
+const COUNTER_BITS: u32 = 48;
 /// The bit of a handle's number that says that it is an item's.
 pub(super) const ITEM_HANDLE: u64 = 1 << (COUNTER_BITS - 1);
 
@@ -110,7 +110,7 @@ impl Handles {
         let saved = self.keep.load(fh);
         let mut state = State { kept: saved.is_some(), inherited: true, ..State::default() };
         state.saved = saved.unwrap_or_default();
-        state.saved.seen = self.keep.read_note(fh).version().or(state.saved.seen);
+        state.saved.seen = self.keep.read_note(fh).and_then(|note| note.version).or(state.saved.seen);
         for byte in &state.saved.pending {
             // Bytes of a value are no document; their scanner is never asked.
             let _ = state.scanner.step(*byte);

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::handle::{ITEM_HANDLE, Opened};
 use super::ino::{Ino, ino, slot, split};
-use super::keep::{Noted, ReadNote};
+use super::keep::ReadNote;
 use super::lookup::{Entered, Lifetime, SetAttr};
 use super::node::{Attr, FileKind, Node};
 use super::plan::{Access, Dir};
@@ -248,7 +248,7 @@ impl Tree {
         append: bool,
     ) -> Result<()> {
         let before = match self.handles.keep.read_note(opened.fh) {
-            Noted::Read(note) if origin.resent && note.digest == origin.unique && note.length < JUST_OPENED => {
+            Some(note) if origin.resent && note.digest == origin.unique && note.length < JUST_OPENED => {
                 Some(note.length % (1 << OPENER_SHIFT))
             }
             _ => None,
@@ -439,8 +439,7 @@ impl Tree {
         let left = || {
             let length = JUST_OPENED | u64::from(caller.pid) << OPENER_SHIFT;
             let is_fresh = |note: &ReadNote| (note.length, note.digest) == (length, number);
-            let notes = self.handles.keep.notes().unwrap_or_default();
-            let left = notes.into_iter().filter(|(fh, note)| is_item(*fh) && is_fresh(note));
+            let left = self.handles.keep.notes().into_iter().filter(|(fh, note)| is_item(*fh) && is_fresh(note));
             let items = self.items.0.read();
             left.map(|(fh, _)| fh).filter(|fh| self.handles.is_older(*fh) && !items.contains_key(fh)).max()
         };
@@ -526,7 +525,7 @@ impl Tree {
         let mut state = State { draft: self.engine.resume_draft(opened.fh), lost: true, ..State::default() };
         state.place = item.as_ref().map(place_of);
         state.only_cut = state.draft.as_ref().is_some_and(|draft| draft.size() == 0);
-        if let Noted::Read(note) = self.handles.keep.read_note(opened.fh) {
+        if let Some(note) = self.handles.keep.read_note(opened.fh) {
             state.noted_fresh = note.length >= JUST_OPENED;
             state.opener = ((note.length % JUST_OPENED) >> OPENER_SHIFT) as u32;
             state.file = note.version.unwrap_or(0);

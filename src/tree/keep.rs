@@ -1,25 +1,24 @@
 //! What open handles leave to the server after this one: RUNROOT/handles.
 //!
 //! A handle with bytes that complete nothing yet, or with results not read yet, has a file here until
-//! it is released. `reads` has, in a slot a handle, what its last read from the start was given. The
-//! directory is on a tmpfs, so nothing here outlives the boot, and a write is a copy in memory.
+//! it is released. `reads` has, in a slot that a handle keeps until it is released, what its last read
+//! from the start was given. The directory is on a tmpfs, so nothing here outlives the boot, and a write
+//! is a copy in memory.
 //!
 //! ```text
 //! <fh, 16 hex digits>   records: kind u8, unique u64, length u32, bytes; a cut-off last one is void
-//! reads                 slots of 32 bytes: fh, length, digest and version of what was read
+//! reads                 slots of 32 bytes: fh, length, digest and version of what was read; fh 0: free
 //! ```
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::handle::COUNTER_BITS;
-
-/// How many handles can have a read noted at a time.
-const SLOTS: u64 = 1 << 16;
 const SLOT_BYTES: u64 = 32;
 /// No version is 0: the store counts from 1.
 const NO_VERSION: u64 = 0;
@@ -57,40 +56,56 @@ pub(super) struct ReadNote {
     pub(super) version: Option<u64>,
 }
 
-/// What is known of a handle's reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Noted {
-    /// The last from the start was given this.
-    Read(ReadNote),
-    /// There was none.
-    Nothing,
-    /// Another handle has the slot.
-    Lost,
-}
-
-impl Noted {
-    /// The version that was read, if that is known.
-    pub(super) fn version(self) -> Option<u64> {
-        match self {
-            Noted::Read(note) => note.version,
-            Noted::Nothing | Noted::Lost => None,
-        }
-    }
-}
-
 /// The directory, open.
 #[derive(Debug)]
 pub(super) struct Keep {
     dir: PathBuf,
     reads: File,
+    slots: Mutex<Slots>,
+}
+
+/// Which handle has which slot of `reads`. Only its own requests change what a slot says.
+#[derive(Debug, Default)]
+struct Slots {
+    of: HashMap<u64, (u64, ReadNote)>,
+    free: Vec<u64>,
+    /// How many the file has.
+    count: u64,
+}
+
+impl Slots {
+    /// The slots as a server before this one left them.
+    fn load(mut reads: &File) -> io::Result<Slots> {
+        let mut bytes = vec![];
+        reads.read_to_end(&mut bytes)?;
+        let mut slots = Slots::default();
+        for slot in bytes.chunks_exact(SLOT_BYTES as usize) {
+            match note_in(slot) {
+                (NO_HANDLE, _) => slots.free.push(slots.count),
+                (fh, note) => drop(slots.of.insert(fh, (slots.count, note))),
+            }
+            slots.count += 1;
+        }
+        Ok(slots)
+    }
+
+    /// Notes what a handle read, and where that is written.
+    fn take(&mut self, fh: u64, note: ReadNote) -> u64 {
+        let slot = self.of.get(&fh).map(|(slot, _)| *slot).or_else(|| self.free.pop()).unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
+        });
+        self.of.insert(fh, (slot, note));
+        slot
+    }
 }
 
 impl Keep {
     pub(super) fn open(dir: PathBuf) -> io::Result<Keep> {
         fs::create_dir_all(&dir)?;
         let reads = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join("reads"))?;
-        reads.set_len(SLOTS * SLOT_BYTES)?;
-        Ok(Keep { dir, reads })
+        let slots = Mutex::new(Slots::load(&reads)?);
+        Ok(Keep { dir, reads, slots })
     }
 
     fn file(&self, fh: u64) -> PathBuf {
@@ -139,36 +154,26 @@ impl Keep {
         slot[8..16].copy_from_slice(&note.length.to_le_bytes());
         slot[16..24].copy_from_slice(&note.digest.to_le_bytes());
         slot[24..].copy_from_slice(&note.version.unwrap_or(NO_VERSION).to_le_bytes());
-        self.reads.write_all_at(&slot, place(fh))
+        let place = self.slots.lock().take(fh, note) * SLOT_BYTES;
+        self.reads.write_all_at(&slot, place)
     }
 
-    /// What a handle's last read from the start was given.
-    pub(super) fn read_note(&self, fh: u64) -> Noted {
-        let mut slot = [0; SLOT_BYTES as usize];
-        if self.reads.read_exact_at(&mut slot, place(fh)).is_err() {
-            return Noted::Lost;
-        }
-        match note_in(&slot) {
-            (NO_HANDLE, _) => Noted::Nothing,
-            (own, note) if own == fh => Noted::Read(note),
-            _ => Noted::Lost,
-        }
+    /// What a handle's last read from the start was given; `None` when there was none.
+    pub(super) fn read_note(&self, fh: u64) -> Option<ReadNote> {
+        self.slots.lock().of.get(&fh).map(|(_, note)| *note)
     }
 
     /// All that is noted, with the handles.
-    pub(super) fn notes(&self) -> io::Result<Vec<(u64, ReadNote)>> {
-        let mut slots = vec![0; (SLOTS * SLOT_BYTES) as usize];
-        self.reads.read_exact_at(&mut slots, 0)?;
-        let notes = slots.chunks_exact(SLOT_BYTES as usize).map(note_in);
-        Ok(notes.filter(|(fh, _)| *fh != NO_HANDLE).collect())
+    pub(super) fn notes(&self) -> Vec<(u64, ReadNote)> {
+        self.slots.lock().of.iter().map(|(fh, (_, note))| (*fh, *note)).collect()
     }
 
     /// Forgets what a handle's reads were given.
     pub(super) fn forget_read(&self, fh: u64) -> io::Result<()> {
-        match self.read_note(fh) {
-            Noted::Read(_) => self.reads.write_all_at(&NO_HANDLE.to_le_bytes(), place(fh)),
-            Noted::Nothing | Noted::Lost => Ok(()),
-        }
+        let Some((slot, _)) = self.slots.lock().of.remove(&fh) else { return Ok(()) };
+        self.reads.write_all_at(&NO_HANDLE.to_le_bytes(), slot * SLOT_BYTES)?;
+        self.slots.lock().free.push(slot);
+        Ok(())
     }
 }
 
@@ -177,13 +182,6 @@ fn note_in(slot: &[u8]) -> (u64, ReadNote) {
     let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("8 of 32 bytes"));
     let version = Some(number(24)).filter(|version| *version != NO_VERSION);
     (number(0), ReadNote { length: number(8), digest: number(16), version })
-}
-
-/// Where a handle's slot lies. Each server counts its handles from 1, so the generation moves the
-/// slots on, by Fibonacci hashing: the handles of two servers do not meet.
-fn place(fh: u64) -> u64 {
-    const STEP: u64 = 40_503;
-    (fh.wrapping_add((fh >> COUNTER_BITS).wrapping_mul(STEP)) % SLOTS) * SLOT_BYTES
 }
 
 fn record(kind: u8, unique: u64, bytes: &[u8]) -> Vec<u8> {
@@ -205,7 +203,7 @@ fn next_record(bytes: &[u8]) -> Option<(u8, u64, &[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COUNTER_BITS, Keep, Noted, ReadNote, SLOTS, Saved};
+    use super::{Keep, ReadNote, Saved};
 
     #[test]
     fn a_handle_comes_back_as_it_was() {
@@ -224,14 +222,33 @@ mod tests {
 
         let note = ReadNote { length: 3, digest: 9, version: Some(4) };
         keep.note_read(5, note).unwrap();
-        assert_eq!(keep.read_note(5), Noted::Read(note));
-        assert_eq!(keep.read_note(6), Noted::Nothing);
-        assert_eq!(keep.notes().unwrap(), [(5, note)]);
-        assert_eq!(keep.read_note(5 + SLOTS), Noted::Lost);
-        assert_eq!(keep.read_note((1 << COUNTER_BITS) + 5), Noted::Nothing, "another server's handle");
-        keep.forget_read(5 + SLOTS).unwrap();
-        keep.forget_read(5).unwrap();
-        assert_eq!(keep.read_note(5), Noted::Nothing);
+        assert_eq!((keep.read_note(5), keep.read_note(6)), (Some(note), None));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_note_stays_until_its_handle_is_released() {
+        let dir = std::env::temp_dir().join(format!("ctrfs-notes-{}", std::process::id()));
+        let mut keep = Keep::open(dir.clone()).unwrap();
+        let held = ReadNote { length: 3, digest: 9, version: Some(4) };
+        keep.note_read(7, held).unwrap();
+        for fh in 100..200_000 {
+            keep.note_read(fh, ReadNote { length: fh, digest: fh, version: None }).unwrap();
+            keep.forget_read(fh).unwrap();
+        }
+        assert_eq!(std::fs::metadata(dir.join("reads")).unwrap().len(), 64, "slots are used again");
+        keep.note_read(8, ReadNote { version: Some(5), ..held }).unwrap();
+        keep.note_read(7, ReadNote { version: Some(6), ..held }).unwrap();
+
+        keep = Keep::open(dir.clone()).unwrap();
+        let mut notes = keep.notes();
+        notes.sort_by_key(|(fh, _)| *fh);
+        let of = |version| ReadNote { version: Some(version), ..held };
+        assert_eq!(notes, [(7, of(6)), (8, of(5))]);
+        keep.forget_read(7).unwrap();
+        keep.note_read(9, held).unwrap();
+        assert_eq!(Keep::open(dir.clone()).unwrap().read_note(7), None);
+        assert_eq!(std::fs::metadata(dir.join("reads")).unwrap().len(), 64, "by the next server, too");
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

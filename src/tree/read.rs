@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::handle::{Opened, State};
 use super::items::is_item;
-use super::keep::{Noted, ReadNote};
+use super::keep::ReadNote;
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
 use super::{Result, Tree, control};
@@ -111,7 +111,7 @@ impl Tree {
         }
         if state.content.is_none() {
             if state.inherited
-                && let Noted::Read(note) = self.handles.keep.read_note(opened.fh)
+                && let Some(note) = self.handles.keep.read_note(opened.fh)
             {
                 return Ok(note.length);
             }
@@ -142,14 +142,14 @@ impl Tree {
         offset: u64,
     ) -> Result<Option<Vec<u8>>> {
         let noted = self.handles.keep.read_note(fh);
-        if matches!(noted, Noted::Read(note) if offset >= note.length) {
+        if noted.is_some_and(|note| offset >= note.length) {
             return Ok(Some(vec![]));
         }
         let content = self.content(view, node.as_ref().map_err(Clone::clone)?)?;
         match noted {
-            Noted::Nothing => self.note(fh, state, &content),
-            Noted::Read(note) if note.digest == digest(&content.bytes) => {}
-            Noted::Read(_) | Noted::Lost => return Err(Refusal::Changed.into()),
+            None => self.note(fh, state, &content),
+            Some(note) if note.digest == digest(&content.bytes) => {}
+            Some(_) => return Err(Refusal::Changed.into()),
         }
         state.saved.seen = content.version;
         state.content = Some(content);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
 use super::items::is_item;
-use super::keep::{Noted, ReadNote};
+use super::keep::ReadNote;
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
 use super::texts::Written;
@@ -216,7 +216,7 @@ impl Tree {
 
     /// Notes for the server after this one that what a handle has written counts as read.
     fn note_seen(&self, fh: u64, state: &State) {
-        if let (Some(version), Noted::Read(note)) = (state.saved.seen, self.handles.keep.read_note(fh))
+        if let (Some(version), Some(note)) = (state.saved.seen, self.handles.keep.read_note(fh))
             && note.version != Some(version)
         {
             warn_unkept(self.handles.keep.note_read(fh, ReadNote { version: Some(version), ..note }));

@@ -212,6 +212,7 @@ impl Run {
                 };
                 let (from, to) = (at(&from.0, &from.1), at(&to.0, &to.1));
                 ask_again(&from);
+                ask_again(&to);
                 renameat2(AT_FDCWD, &from, AT_FDCWD, &to, flags).map(|()| done)
             }
             Op::Link(to, name) => call(symlink(to, self.tree.path("name").join(name))).map(|()| done),
