@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 const SLOT_BYTES: u64 = 32;
-/// No version is 0: the store counts from 1.
-const NO_VERSION: u64 = 0;
-/// Nor is a handle.
+/// No version is that high. One of 0 there is: that of a text which was never written.
+const NO_VERSION: u64 = u64::MAX;
+/// No handle is 0: they are counted from 1.
 const NO_HANDLE: u64 = 0;
 const APPEND: u8 = 1;
 const WHOLE: u8 = 2;

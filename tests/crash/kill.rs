@@ -306,6 +306,19 @@ fn a_handle_that_has_read_is_refused_after_a_change_across_servers() {
 }
 
 #[test]
+fn a_handle_that_has_read_nothing_is_refused_after_a_change_across_servers() {
+    let tree = Mounted::new();
+    tree.make("web");
+    let path = tree.path("ctr/web/metadata");
+    let mut held = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    assert_eq!(held.read(&mut [0; 1]).unwrap(), 0);
+    fs::write(&path, "by another").unwrap();
+    tree.kill_server();
+    assert_eq!(errno(held.write_all(b"mine")), Errno::ESTALE);
+    assert_eq!(tree.read("ctr/web/metadata"), "by another");
+}
+
+#[test]
 fn what_a_handle_has_read_is_known_however_many_others_came_since() {
     const OTHERS: usize = 70_000;
     let tree = Mounted::new();
