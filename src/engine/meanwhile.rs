@@ -68,11 +68,12 @@ impl Engine {
         if done.changes.is_empty() {
             return why;
         }
-        if let Err(error) = self.step(origin, change)() {
+        // The answer that was kept is none, and goes in the same transaction; another is not kept.
+        self.arrived(origin);
+        let back = move |update: &Update<'_>, world: &World| change(update, world).map(|(answer, _)| (answer, vec![]));
+        if let Err(error) = self.step(origin, back)() {
             log::warn!("what was to be taken back stays in the store: {error}");
         }
-        // The answer that was kept is none.
-        self.arrived(origin);
         Error::TakenBack(Box::new(why), done.changes)
     }
 }

@@ -216,7 +216,10 @@ impl Engine {
     }
 
     /// The answer that a request got from an earlier server.
-    fn answered(&self, origin: Origin) -> Result<Option<Done>> {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn answered(&self, origin: Origin) -> Result<Option<Done>> {
         match origin.resent {
             true => Ok(self.store.snapshot()?.answer(self.connection, origin.unique)?),
             false => Ok(None),

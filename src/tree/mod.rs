@@ -176,6 +176,9 @@ impl Tree {
     /// # Errors
     /// The model's refusals; [`Refusal::NotYours`] elsewhere.
     pub fn unlink(&self, origin: Origin, parent: Ino, name: &str) -> Result<Outcome<()>> {
+        if let Some(changes) = self.done_with_names(origin)? {
+            return Ok(Outcome { value: (), changes });
+        }
         let view = self.engine.view()?;
         let node = self.node(&view, parent)?;
         if let Some(path) = tag_path(&node, name) {
@@ -234,6 +237,13 @@ impl Tree {
         Ok(Outcome { value: (), changes })
     }
 
+    /// What a request changed that an earlier server carried out, of those that answer nothing else. A name
+    /// may have been the last of its directory, so this comes before anything is looked up.
+    fn done_with_names(&self, origin: Origin) -> Result<Option<Vec<Change>>> {
+        let done = self.engine.answered(origin)?.filter(|done| done.answer == Answer::Done);
+        Ok(done.map(|done| done.changes))
+    }
+
     /// Answers for what is removed from the store again.
     fn unpin(&self, answer: &Answer) {
         if let Answer::Removed(removed) = answer {
@@ -247,6 +257,9 @@ impl Tree {
     /// The model's refusals; [`Refusal::NotYours`] for what is no name or another directory.
     pub fn rename(&self, origin: Origin, from: (Ino, &str), to: (Ino, &str), swap: bool) -> Result<Outcome<()>> {
         let not_yours = |what| Err(Refusal::NotYours { what }.into());
+        if let Some(changes) = self.done_with_names(origin)? {
+            return Ok(Outcome { value: (), changes });
+        }
         let view = self.engine.view()?;
         let paths = (tag_path(&self.node(&view, from.0)?, from.1), tag_path(&self.node(&view, to.0)?, to.1));
         if let (Some(from), Some(to)) = paths {

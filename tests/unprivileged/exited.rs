@@ -27,12 +27,12 @@ fn random() -> [u8; 40] {
     [0xa0 | NEXT.fetch_add(1, Ordering::SeqCst) as u8; 40]
 }
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     Origin { unique: NEXT.fetch_add(1, Ordering::SeqCst), resent: false }
 }
 
-fn open(scratch: &Scratch, boot: &str) -> Tree {
+pub(crate) fn open(scratch: &Scratch, boot: &str) -> Tree {
     let dir = scratch.path().join("store");
     let mut engine = Engine::new(Store::open(&dir, 1 << 20).unwrap(), WORLD);
     let generation = engine.boot(&Boot { boot_id: boot.to_owned(), connection: 1 }, None).unwrap();
@@ -47,13 +47,13 @@ fn open(scratch: &Scratch, boot: &str) -> Tree {
     Tree::new(engine, setup).unwrap()
 }
 
-fn walk(tree: &Tree, path: &str) -> Option<Entered> {
+pub(crate) fn walk(tree: &Tree, path: &str) -> Option<Entered> {
     path.split('/').try_fold(None::<Entered>, |at, name| {
         tree.lookup(at.map_or(ROOT, |entered| entered.attr.ino), name).unwrap().map(Some)
     })?
 }
 
-fn dir(tree: &Tree, name: &str) -> u64 {
+pub(crate) fn dir(tree: &Tree, name: &str) -> u64 {
     walk(tree, name).unwrap().attr.ino
 }
 

@@ -7,6 +7,7 @@ mod engine;
 mod exited;
 mod manual;
 mod readme;
+mod resent;
 mod rooms;
 
 use std::fs;
