@@ -30,7 +30,7 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create(&self, origin: Origin, kind: Kind, documents: Vec<Map<String, Value>>) -> Result<Done> {
-        let new = Made { transient: self.transient, ..Made::default() };
+        let new = self.nothing_made();
         self.apply_growing(origin, move |update, world| {
             let mut made = new.clone();
             for document in &documents {
@@ -56,14 +56,19 @@ impl Engine {
     /// # Errors
     /// Its refusal.
     pub fn create_in_pod(&self, origin: Origin, pod: Serial, document: Map<String, Value>) -> Result<Done> {
-        let new = Made { transient: self.transient, ..Made::default() };
+        let new = self.nothing_made();
         self.apply_growing(origin, move |update, world| {
+            update.id_of(Kind::Pod, pod)?.ok_or(Refusal::Gone)?;
             let mut made = new.clone();
             let beside = Beside { pod: Some(pod), ..Beside::default() };
             let ctr = create_ctr(update, world, document.clone(), beside, &mut made)?;
             made.objects.push(ctr);
             Ok((Answer::Objects(made.objects), made.changes))
         })
+    }
+
+    pub(super) fn nothing_made(&self) -> Made {
+        Made { transient: self.transient, ..Made::default() }
     }
 }
 

@@ -16,8 +16,9 @@ impl Engine {
     /// # Errors
     /// The first document's refusal that has one.
     pub fn create_sandboxes(&self, origin: Origin, documents: Vec<Map<String, Value>>) -> Result<Done> {
+        let new = self.nothing_made();
         self.apply_growing(origin, move |update, world| {
-            let mut made = Made::default();
+            let mut made = new.clone();
             for document in &documents {
                 create_sandbox(update, world, document, &mut made)?;
             }

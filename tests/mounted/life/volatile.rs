@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::mounting::helper;
 use crate::support::{Mounted, errno, text};
-use crate::tools::{append, ask, create, json, make_pod, refused, write};
+use crate::tools::{append, ask, create, json, make_image, make_pod, refused, write};
 
 #[test]
 fn volatile_is_fixed_when_the_container_is_made() {
@@ -64,7 +64,11 @@ fn under_transient_every_new_container_is_volatile() {
     create(&tree, r#"{"name":"said","volatile":false,"Dependencies":["new","old"]}"#);
     make_pod(&tree, "shop");
     fs::create_dir(tree.path("pod/shop/containers/in")).unwrap();
-    for name in ["new", "said", "in"] {
+    let image = make_image(&tree);
+    let pod = "ab".repeat(32);
+    let sandbox = serde_json::json!({"podName": "sandbox", "podID": pod, "imageName": image, "containerName": "infra"});
+    ask(&tree, "create/sandbox", sandbox.to_string()).unwrap();
+    for name in ["new", "said", "in", "infra"] {
         assert_eq!(is_volatile(name), Some(Value::from(true)), "{name}");
     }
     assert_eq!(is_volatile("old"), None);
