@@ -14,7 +14,7 @@ use crate::driver::dirs::{Dirs, Shelf};
 use crate::driver::usage;
 use crate::model::id::Id;
 use crate::model::record::Kind;
-use crate::store::{Contents, Query, Update};
+use crate::store::{Contents, Query};
 
 /// Something that belongs to nothing in the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,21 +31,6 @@ impl fmt::Display for Rubbish {
     }
 }
 
-/// Whether the store has the object whose ID names a directory.
-type Known = fn(&Update<'_>, &Id) -> Result<bool>;
-
-fn known(shelf: Shelf) -> Known {
-    match shelf {
-        Shelf::Layers => |update, id| is_known(update, Shelf::Layers, id),
-        Shelf::Images => |update, id| is_known(update, Shelf::Images, id),
-        Shelf::Uppers => is_ctr,
-    }
-}
-
-fn is_ctr(update: &Update<'_>, id: &Id) -> Result<bool> {
-    is_known(update, Shelf::Uppers, id)
-}
-
 /// Whether the store has the object whose directory on a shelf an ID names.
 pub(super) fn is_known(state: &impl Query, shelf: Shelf, id: &Id) -> Result<bool> {
     let found = match shelf {
@@ -57,15 +42,18 @@ pub(super) fn is_known(state: &impl Query, shelf: Shelf, id: &Id) -> Result<bool
 }
 
 impl Engine {
-    /// The IDs that the store does not know, with something done to each.
-    fn unknown(&self, ids: Vec<Id>, known: Known, act: impl Fn(Id) + Send + 'static) -> Result<Vec<Id>> {
+    /// The IDs that the store does not know, with something done to each. What a removal in the same commit
+    /// has only just taken out is none of them yet: the commit may fail.
+    fn unknown(&self, shelf: Shelf, mut ids: Vec<Id>, act: impl Fn(Id) + Send + 'static) -> Result<Vec<Id>> {
+        let view = self.view()?;
+        ids.retain(|id| !is_known(view.snapshot(), shelf, id).unwrap_or(true));
         if ids.is_empty() {
             return Ok(ids);
         }
         self.store.update(move |update| {
             let mut unknown = Vec::new();
             for id in &ids {
-                if !known(update, id)? {
+                if !is_known(update, shelf, id)? {
                     act(*id);
                     unknown.push(*id);
                 }
@@ -79,7 +67,7 @@ impl Engine {
         let Ok(outside) = self.outside() else { return };
         let there = ids.iter().copied().filter(|id| outside.dirs.has(shelf, *id)).collect();
         let dirs = Arc::clone(&outside.dirs);
-        let swept = self.unknown(there, known(shelf), move |id| warn(dirs.discard(shelf, id)));
+        let swept = self.unknown(shelf, there, move |id| warn(dirs.discard(shelf, id)));
         if let Err(error) = swept {
             log::warn!("directories of what was removed are left over: {error}");
         }
@@ -92,7 +80,7 @@ impl Engine {
     fn sweep_run(&self, outside: &Arc<Outside>, ids: Vec<Id>) {
         let there = ids.into_iter().filter(|id| outside.files.has(*id)).collect();
         let beside = Arc::clone(outside);
-        if let Err(error) = self.unknown(there, is_ctr, move |id| warn(beside.files.discard(id))) {
+        if let Err(error) = self.unknown(Shelf::Uppers, there, move |id| warn(beside.files.discard(id))) {
             log::warn!("volatile directories of what was removed are left over: {error}");
         }
     }
@@ -167,7 +155,7 @@ impl Engine {
 
     fn garbage_on(&self, dirs: &Arc<Dirs>, shelf: Shelf, sweeping: &mut Sweeping) -> Result<()> {
         let (ids, mut strays) = dirs.ids(shelf).map_err(Error::outside)?;
-        let unknown = BTreeSet::from_iter(self.unknown(ids.clone(), known(shelf), |_| ())?);
+        let unknown = BTreeSet::from_iter(self.unknown(shelf, ids.clone(), |_| ())?);
         if shelf != Shelf::Layers {
             for id in ids.into_iter().filter(|id| !unknown.contains(id)) {
                 strays.extend(self.unnamed_files(dirs, shelf, id)?);
@@ -177,7 +165,7 @@ impl Engine {
         for id in unknown {
             let discard = Arc::clone(dirs);
             sweeping.add(&dirs.path(shelf, id), || {
-                self.unknown(vec![id], known(shelf), move |id| warn(discard.discard(shelf, id))).map(drop)
+                self.unknown(shelf, vec![id], move |id| warn(discard.discard(shelf, id))).map(drop)
             });
         }
         Ok(())
@@ -187,13 +175,13 @@ impl Engine {
         for trashed in outside.files.trash().map_err(Error::outside)? {
             sweeping.add(&trashed, || Ok(()));
         }
-        for id in self.unknown(outside.files.keys().map_err(Error::outside)?, is_ctr, |_| ())? {
+        for id in self.unknown(Shelf::Uppers, outside.files.keys().map_err(Error::outside)?, |_| ())? {
             sweeping.add(&outside.files.path(id), || {
                 self.sweep_run(outside, vec![id]);
                 Ok(())
             });
         }
-        for id in self.unknown(outside.mounts.mounted().map_err(Error::outside)?, is_ctr, |_| ())? {
+        for id in self.unknown(Shelf::Uppers, outside.mounts.mounted().map_err(Error::outside)?, |_| ())? {
             sweeping.add(&outside.mounts.directory(id), || self.take_mounts(id));
         }
         Ok(())

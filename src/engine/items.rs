@@ -330,6 +330,8 @@ impl Engine {
         });
         match &committed {
             Ok(_) => dirs_discard(dirs, shelf, id, old.get()),
+            // A commit that failed may be on disk for all that.
+            Err(Error::Store(_)) if file != 0 && !self.is_unnamed(serial, file) => {}
             Err(error) => {
                 dirs_discard(dirs, shelf, id, file);
                 if matches!(error, Error::Refused(Refusal::Gone)) {
@@ -338,6 +340,12 @@ impl Engine {
             }
         }
         committed
+    }
+
+    /// Whether it is certain that an item has another file than this.
+    fn is_unnamed(&self, serial: Serial, file: u64) -> bool {
+        let row = self.view().and_then(|view| view.item_row(serial));
+        row.is_ok_and(|item| item.is_none_or(|item| item.file != file))
     }
 
     /// Throws a file away that no row names any more.

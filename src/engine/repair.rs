@@ -17,7 +17,6 @@ use super::items::{dirs_discard, shelf_of};
 use super::remove::take_out;
 use super::{Engine, Error, Origin, Result, World};
 use crate::driver::dirs::Shelf;
-use crate::driver::mounts::Part;
 use crate::model::finding::{self, Trouble};
 use crate::model::id::Id;
 use crate::model::record::{Answer, Change, CtrHead, Kind, LayerHead, List, Nanos, Serial};
@@ -68,7 +67,7 @@ impl Engine {
     /// Mends what the check finds.
     fn repair(&self, origin: Origin, force: bool, contents: bool) -> Result<Done> {
         let outside = self.outside.clone();
-        let has_mounts = move |id| outside.as_ref().is_some_and(|o| o.mounts.path(id, Part::Rootfs).exists());
+        let has_mounts = move |id| outside.as_ref().is_some_and(|outside| outside.mounts.has(id));
         let spared = self.spared()?;
         let leaving = self.leave_dirs();
         let (job, marks) = self.repair_job(force, contents, spared.clone(), has_mounts, leaving.note())?;
@@ -166,6 +165,8 @@ impl Engine {
         let thrown = SHELVES.into_iter().try_for_each(|shelf| -> Result<()> {
             let mut names = dirs.listed(shelf).map_err(Error::outside)?;
             names.retain(|name| shelf != Shelf::Layers || !spared.contains(name));
+            let view = self.view()?;
+            names.retain(|name| !is_known(view.snapshot(), shelf, name).unwrap_or(true));
             let dirs = Arc::clone(dirs);
             // As in a sweep: what somebody makes anew under the same name stays.
             self.store.update(move |update| -> Result<()> {

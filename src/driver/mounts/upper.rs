@@ -9,11 +9,10 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Overlay, Tier};
@@ -95,19 +94,14 @@ impl Upper<'_> {
         Ok(())
     }
 
-    /// Moves both directories to a new directory in `trash`.
+    /// Moves both directories to `trash`, where they may be deleted at any time.
     fn discard(&self, trash: &Path) -> Result<(), MountError> {
-        let name = host::random::<16>().map_err(MountError::step("read", "/dev/urandom"))?;
-        let aside = trash.join(format!("{:032x}", u128::from_be_bytes(name)));
-        DirBuilder::new().mode(0o700).create(&aside).map_err(MountError::step("make", &aside))?;
-        for (directory, name) in [(self.upper, "upper"), (self.work, "work")] {
-            accept_missing(fs::rename(directory, aside.join(name))).map_err(MountError::step("discard", directory))?;
+        for directory in [self.upper, self.work] {
+            let name = host::random::<16>().map_err(MountError::step("read", "/dev/urandom"))?;
+            let aside = trash.join(format!("{:032x}", u128::from_be_bytes(name)));
+            accept_missing(fs::rename(directory, aside)).map_err(MountError::step("discard", directory))?;
         }
-        log::warn!(
-            "{} was mounted volatile when the machine went down: moved to {}, it begins anew",
-            self.upper.display(),
-            aside.display()
-        );
+        log::warn!("{} was mounted volatile when the machine went down: it begins anew", self.upper.display());
         Ok(())
     }
 
