@@ -1,10 +1,10 @@
 //! The directory of RUNROOT that a container has: small files that it is given, the host's that they are
 //! made from, and what callers put beside them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,22 +46,27 @@ impl RunFiles {
         make(&self.path(key))
     }
 
-    /// Writes a file of a key's directory, mode 0644.
+    /// Writes a file of a key's directory, mode 0644. One that is there is another's now and stays, unless
+    /// it is to be written `anew`.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn write(&self, key: Id, name: &str, content: &str) -> io::Result<()> {
-        let directory = self.path(key);
-        let path = directory.join(name);
-        let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&path);
-        let mut file = match create() {
+    pub fn write(&self, key: Id, name: &str, content: &str, anew: bool) -> io::Result<()> {
+        let path = self.path(key);
+        let directory = match sys::beneath::directory(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(&directory)?;
-                create()?
+                make(&path)?;
+                sys::beneath::directory(&path)?
             }
-            result => result?,
+            opened => opened?,
         };
-        io::Write::write_all(&mut file, content.as_bytes())
+        if anew {
+            accept_missing(fs::remove_file(path.join(name)))?;
+        }
+        match sys::beneath::put_file(&directory, name.as_bytes(), 0o644, content.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            written => written,
+        }
     }
 
     /// Removes files of a key's directory, and the directory unless callers have put something there.

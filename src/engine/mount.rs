@@ -115,7 +115,7 @@ impl Engine {
 
     /// Whether anything of a container is or was mounted in this boot.
     pub fn has_mounts(&self, id: Id) -> bool {
-        self.outside.as_ref().is_some_and(|outside| outside.mounts.path(id, Part::Rootfs).exists())
+        self.outside.as_ref().is_some_and(|outside| outside.mounts.has(id))
     }
 
     /// Whether a part of a container is mounted, as the kernel says.
@@ -150,10 +150,14 @@ impl Engine {
         }
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
-        let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
+        let mut head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
         if head.mounted || self.has_mounts(head.id()) {
             container::may_remove(&head)?;
-            unmount_extra(&view.config(ctr)?);
+            if unmount_extra(&view.config(ctr)?) {
+                // Which may have taken long enough for somebody to start it.
+                head = self.view()?.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
+                container::may_remove(&head)?;
+            }
         }
         self.recorded(origin, ctr, &head, false, |record| {
             record();
@@ -179,6 +183,10 @@ impl Engine {
         });
         let Some(commit) = commit else { return worked.and_then(|()| self.apply(origin, says(mounted))) };
         match (worked, commit.wait()) {
+            (Ok(()), Err(error)) if mounted && !head.mounted => {
+                self.take_mounts(head.id()).unwrap_or_else(|error| log::warn!("a mount is left over: {error}"));
+                Err(error)
+            }
             (Ok(()), recorded) => recorded,
             (Err(error), Ok(done)) => Err(self.take_back(origin, done, error, says(head.mounted))),
             (Err(error), Err(_)) => Err(error),
@@ -342,7 +350,7 @@ impl Engine {
         let Wanted { config, shm, files } = wanted;
         let parts = if shm.is_some() { &[Part::Rootfs, Part::Shm][..] } else { &[Part::Rootfs] };
         let shared = Arc::clone(outside);
-        let rest = self.meanwhile(move || make_rest(&shared, id, shm.as_ref(), &files));
+        let rest = self.meanwhile(move || make_rest(&shared, id, shm.as_ref(), &files, fresh));
         let rootfs = self.make_rootfs(view, head, &config, checked);
         let made = rootfs.and(rest.wait()).and_then(|()| {
             checked();
@@ -386,7 +394,7 @@ impl Engine {
                 if outside.tree.holds(directory.as_fd()).map_err(Error::outside)? {
                     return Err(none("its directory lies in this very tree").into());
                 }
-                if !is_set(config, "rootfs_overlay") {
+                if !is_set(config, container::ROOTFS_OVERLAY) {
                     return Ok(outside.mounts.rootfs_telling(id, &Source::Plain(directory.as_fd()), checked)?);
                 }
                 make_overlay(outside, view, id, config, &[proc_fd(directory.as_fd())], checked)
@@ -457,10 +465,18 @@ fn make_overlay(
     Ok(mounted_once_free(|| outside.mounts.rootfs_telling(id, &source, checked))?)
 }
 
-/// Makes shared memory and small files.
-fn make_rest(outside: &Outside, id: Id, shm: Option<&Shm>, files: &[(&'static str, String)]) -> Result<()> {
+/// Makes shared memory and small files. Where the rootfs is mounted already, files that are there have
+/// readers, and may have been changed by them.
+fn make_rest(
+    outside: &Outside,
+    id: Id,
+    shm: Option<&Shm>,
+    files: &[(&'static str, String)],
+    fresh: bool,
+) -> Result<()> {
     shm.map_or(Ok(()), |shm| outside.mounts.shm(id, shm))?;
-    files.iter().try_for_each(|(name, content)| outside.files.write(id, name, content)).map_err(Error::outside)
+    let mut files = files.iter();
+    files.try_for_each(|(name, content)| outside.files.write(id, name, content, fresh)).map_err(Error::outside)
 }
 
 /// Makes views.
@@ -522,8 +538,9 @@ fn files(config: &Map<String, Value>) -> Result<Vec<(&'static str, String)>> {
 }
 
 /// Unmounts, lazily, what the runtime mounted at the paths that the config lists. What is not mounted
-/// is no matter; all else is told and no hindrance, as in libpod's cleanupStorage.
-fn unmount_extra(config: &Map<String, Value>) {
+/// is no matter; all else is told and no hindrance, as in libpod's cleanupStorage. Says whether there are any.
+fn unmount_extra(config: &Map<String, Value>) -> bool {
+    let mut any = false;
     let paths = config.get("mounts").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     for path in paths.filter(|path| path.starts_with('/')).map(PathBuf::from) {
         let shown = path.display().to_string();
@@ -531,7 +548,9 @@ fn unmount_extra(config: &Map<String, Value>) {
         if let Err(error) = unmounted.and_then(|unmounted| unmounted) {
             log::warn!("{shown}: {error}");
         }
+        any = true;
     }
+    any
 }
 
 /// The change that records that a container is mounted, or that it is not.

@@ -25,12 +25,17 @@ impl Engine {
     pub fn remove(&self, origin: Origin, kind: Kind, text: String, patience: Patience) -> Result<Done> {
         // One that is gone may be a request that is sent again: its answer is kept.
         let before = self.view()?;
-        let found = find_exact(before.snapshot(), kind, &text).ok();
-        let _busy = found.map(|found| self.undisturbed(&before, kind, found, patience)).transpose()?;
+        let found = find_exact(before.snapshot(), kind, &text);
+        let looked_at = found.as_ref().ok().copied();
+        let _busy = looked_at.map(|found| self.undisturbed(&before, kind, found, patience)).transpose()?;
         let leaving = self.leave_dirs();
         let note = leaving.note();
         let done = self.apply(origin, move |update, world| {
-            let serial = find_exact(update, kind, &text)?.serial;
+            let serial = found.clone()?.serial;
+            // Its name may have become another's since it was looked at.
+            if find_exact(update, kind, &text)?.serial != serial {
+                return Err(Refusal::Busy { name: text.clone() }.into());
+            }
             let (answer, changes) = remove_one(update, world, kind, serial)?;
             note(&removed_ids(&answer));
             Ok((answer, changes))

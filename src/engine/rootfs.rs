@@ -3,7 +3,7 @@
 use super::Result;
 use super::find::find;
 use super::images::{put_layer, take_layer, touch_list, touch_users};
-use crate::model::container::{self, IMAGE, IMAGE_ID, IMAGE_NAME, ROOTFS};
+use crate::model::container::{self, IMAGE, IMAGE_ID, IMAGE_NAME, ROOTFS, ROOTFS_OVERLAY};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::image_name::ImageName;
@@ -84,15 +84,21 @@ fn name_image(update: &Update<'_>, asked: &str, has: Rootfs, config: &mut Map<St
     Ok(())
 }
 
-/// Whether a container gets another rootfs by this, and may.
+/// Whether a container gets another rootfs by this, and may. `was` is its config now, `becomes` the new one.
 ///
 /// # Errors
 /// An image stays once it is there; what changes does so while the container is configured and not
 /// mounted.
-pub(super) fn may_have(head: &CtrHead, wanted: Wanted) -> Result<bool> {
+pub(super) fn may_have(
+    head: &CtrHead,
+    wanted: Wanted,
+    was: Option<&Map<String, Value>>,
+    becomes: &Map<String, Value>,
+) -> Result<bool> {
+    let as_it_is = |key| was.and_then(|was| was.get(key)) == becomes.get(key);
     let same = match (head.rootfs, wanted) {
         (Rootfs::None, Wanted::None) => true,
-        (Rootfs::Directory, Wanted::Directory) => !head.mounted,
+        (Rootfs::Directory, Wanted::Directory) => !head.mounted || [ROOTFS, ROOTFS_OVERLAY].into_iter().all(as_it_is),
         (Rootfs::Image { image, .. }, Wanted::Image(other)) if image == other => true,
         (Rootfs::Image { .. }, _) => return Err(Refusal::FixedKey { key: IMAGE }.into()),
         _ => false,

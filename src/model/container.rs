@@ -34,6 +34,8 @@ pub const IMAGE_ID: &str = "rootfsImageID";
 pub const IMAGE_NAME: &str = "rootfsImageName";
 /// libpod's key for a directory that is the rootfs.
 pub const ROOTFS: &str = "rootfs";
+/// libpod's key for what is written being kept apart from that directory.
+pub const ROOTFS_OVERLAY: &str = "rootfs_overlay";
 /// Keys that never change once the container is made, beside the edges.
 const FIXED: [&str; 3] = ["id", "pod", "createdTime"];
 /// The key of a config that says that the container goes with the boot; it never changes either.

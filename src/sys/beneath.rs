@@ -4,7 +4,7 @@
 //! where it is a symbolic link. What an entry is like is set through a descriptor of the entry itself.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -206,6 +206,14 @@ pub fn make_directory(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
 pub fn make_file(dir: impl AsFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// Makes a file with this content, whole or not at all; EEXIST where something stands at the name.
+pub fn put_file(dir: impl AsFd, name: &[u8], mode: u32, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&dir, ".", flags, Mode::from_raw_mode(mode))?);
+    file.write_all(content)?;
+    Ok(linkat(rustix::fs::CWD, proc_path(file.as_fd()), dir, name, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Makes a symbolic link.

@@ -26,6 +26,7 @@ mod model;
 mod mounting;
 mod names;
 mod permissions;
+mod plain_rootfs;
 mod recorded;
 mod repairing;
 mod runtime;

@@ -166,6 +166,13 @@ impl Mounts {
         self.primary(key, part).is_ok_and(|primary| primary.is_some())
     }
 
+    /// Whether a key has anything here, mounted or not. What is mounted is not looked into: it may be a
+    /// filesystem that answers no more.
+    pub fn has(&self, key: Id) -> bool {
+        // Anything but ENOENT is not for us to take for nothing.
+        !matches!(self.directory(key).symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+    }
+
     /// The keys that have anything here.
     ///
     /// # Errors

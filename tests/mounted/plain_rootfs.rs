@@ -1,0 +1,73 @@
+//! Containers whose rootfs is a directory of the user's, mounted as it is.
+
+use std::fs;
+use std::path::Path;
+
+use nix::errno::Errno;
+use serde_json::json;
+
+use crate::support::{Mounted, Scratch, errno, is_alive, kill, mountinfo, wait_until};
+use crate::tools::{append, create, json, refused};
+
+fn mounted_with(tree: &Mounted, rootfs: &Path) -> String {
+    let id = create(tree, &json!({"name": "web", "rootfs": rootfs}).to_string()).remove(0);
+    tree.echo("1", "ctr/web/mounted").unwrap();
+    id
+}
+
+#[test]
+fn its_config_changes_while_it_is_mounted_and_its_directory_does_not() {
+    let (tree, scratch) = (Mounted::new(), Scratch::new());
+    mounted_with(&tree, scratch.path());
+    append(&tree, "ctr/web/config", r#"{"labels":{"a":"b"}}"#).unwrap();
+    tree.echo("shop", "ctr/web/name").unwrap();
+    let config = tree.read("ctr/shop/config");
+    fs::write(tree.path("ctr/shop/config"), &config).unwrap();
+    assert_eq!(json(&tree, "ctr/shop/config")["labels"], json!({"a": "b"}));
+    for other in [r#"{"rootfs":"/srv"}"#, r#"{"rootfs":null}"#, r#"{"rootfs_overlay":true}"#] {
+        let change = || append(&tree, "ctr/shop/config", other);
+        refused(&tree, "write", Errno::EBUSY, "container shop is mounted", change);
+    }
+    assert_eq!(tree.read("ctr/shop/config"), config);
+    tree.echo("0", "ctr/shop/mounted").unwrap();
+    append(&tree, "ctr/shop/config", r#"{"rootfs":"/srv"}"#).unwrap();
+}
+
+#[test]
+fn a_server_that_begins_leaves_the_small_files_of_what_is_mounted() {
+    let (tree, scratch) = (Mounted::new(), Scratch::new());
+    let id = mounted_with(&tree, scratch.path());
+    let run = format!("{}/run/{id}", tree.read("runtime-config/run-root").trim_end());
+    let (hosts, resolv_conf) = (format!("{run}/hosts"), format!("{run}/resolv.conf"));
+    let made = fs::read_to_string(&resolv_conf).unwrap();
+    fs::write(&hosts, "of the engine's\n").unwrap();
+    fs::remove_file(&resolv_conf).unwrap();
+    tree.kill_server();
+    wait_until("what is missing is made again", || Path::new(&resolv_conf).exists());
+    assert_eq!(fs::read_to_string(&resolv_conf).unwrap(), made);
+    tree.echo("1", "ctr/web/mounted").unwrap();
+    assert_eq!(fs::read_to_string(&hosts).unwrap(), "of the engine's\n");
+    // Each mount begins with files of its own.
+    tree.echo("0", "ctr/web/mounted").unwrap();
+    tree.echo("1", "ctr/web/mounted").unwrap();
+    assert_ne!(fs::read_to_string(&hosts).unwrap(), "of the engine's\n");
+}
+
+#[test]
+fn one_on_a_filesystem_that_is_dead_counts_as_mounted() {
+    let (tree, dead) = (Mounted::new(), Mounted::new());
+    let id = mounted_with(&tree, &dead.at);
+    let (keeper, server) = (dead.keeper(), dead.server());
+    kill(keeper);
+    kill(server);
+    wait_until("both are dead", || !is_alive(keeper) && !is_alive(server));
+    assert_eq!(errno(fs::metadata(&dead.at)), Errno::ENOTCONN);
+
+    assert_eq!(tree.read("ctr/web/mounted"), "1\n");
+    assert_eq!(errno(fs::remove_file(tree.path("ctr/web"))), Errno::EBUSY);
+    assert!(tree.last_refusal().contains("container web is mounted"));
+    fs::remove_dir(tree.path(&format!("ctr/{id}"))).unwrap();
+    let left: Vec<String> = mountinfo().lines().filter(|line| line.contains(&id)).map(str::to_owned).collect();
+    assert_eq!(left, [""; 0]);
+    dead.mount();
+}
