@@ -144,6 +144,12 @@ impl Keep {
             saved.unique = unique;
             rest = after;
         }
+        // What is added next must not be taken for the rest of a record that was cut off.
+        if !rest.is_empty()
+            && let Err(error) = self.save(fh, &saved)
+        {
+            log::warn!("an open handle cannot be kept for the next server: {error}");
+        }
         Some(saved)
     }
 
@@ -218,7 +224,9 @@ mod tests {
         let file = dir.join(format!("{:016x}", 7));
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
-        assert_eq!(keep.load(7), Some(saved), "a cut-off record is void");
+        assert_eq!(keep.load(7), Some(saved.clone()), "a cut-off record is void");
+        keep.append(7, 8, b"\"b\"").unwrap();
+        assert_eq!(keep.load(7), Some(Saved { unique: 8, pending: b"{\"b\"".to_vec(), ..saved }));
 
         let note = ReadNote { length: 3, digest: 9, version: Some(4) };
         keep.note_read(5, note).unwrap();
