@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::handle::{ITEM_HANDLE, Opened};
 use super::ino::{Ino, ino, slot, split};
-use super::keep::ReadNote;
+use super::keep::{ReadNote, warn_unkept};
 use super::lookup::{Entered, Lifetime, SetAttr};
 use super::node::{Attr, FileKind, Node};
 use super::plan::{Access, Dir};
@@ -547,9 +547,7 @@ impl Tree {
     fn note_item(&self, fh: u64, state: &State, at: u64, unique: u64) {
         let length = at | u64::from(state.opener) << OPENER_SHIFT;
         let note = ReadNote { length, digest: unique, version: Some(state.file).filter(|file| *file != 0) };
-        if let Err(error) = self.handles.keep.note_read(fh, note) {
-            log::warn!("an open file cannot be kept for the next server: {error}");
-        }
+        warn_unkept(self.handles.keep.note_read(fh, note));
     }
 }
 

@@ -145,10 +145,8 @@ impl Keep {
             rest = after;
         }
         // What is added next must not be taken for the rest of a record that was cut off.
-        if !rest.is_empty()
-            && let Err(error) = self.save(fh, &saved)
-        {
-            log::warn!("an open handle cannot be kept for the next server: {error}");
+        if !rest.is_empty() {
+            warn_unkept(self.save(fh, &saved));
         }
         Some(saved)
     }
@@ -180,6 +178,13 @@ impl Keep {
         self.reads.write_all_at(&NO_HANDLE.to_le_bytes(), slot * SLOT_BYTES)?;
         self.slots.lock().free.push(slot);
         Ok(())
+    }
+}
+
+/// Says so where an open handle could not be kept: only the next server's clients would notice.
+pub(super) fn warn_unkept(kept: io::Result<()>) {
+    if let Err(error) = kept {
+        log::warn!("an open handle cannot be kept for the next server: {error}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::handle::{Opened, State};
 use super::items::is_item;
-use super::keep::ReadNote;
+use super::keep::{ReadNote, warn_unkept};
 use super::node::{Head, Node, Object};
 use super::plan::Shape;
 use super::{Result, Tree, control};
@@ -126,9 +126,7 @@ impl Tree {
     fn note(&self, fh: u64, state: &mut State, content: &Content) {
         let (length, digest) = (content.bytes.len() as u64, digest(&content.bytes));
         let note = ReadNote { length, digest, version: content.version };
-        if let Err(error) = self.handles.keep.note_read(fh, note) {
-            log::warn!("a read cannot be kept for the next server: {error}");
-        }
+        warn_unkept(self.handles.keep.note_read(fh, note));
         state.saved.seen = content.version;
     }
 

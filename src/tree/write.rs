@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::handle::{Opened, State};
 use super::items::is_item;
-use super::keep::ReadNote;
+use super::keep::{ReadNote, warn_unkept};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
 use super::texts::Written;
@@ -406,12 +406,6 @@ impl Tree {
         }
         state.kept = true;
         warn_unkept(self.handles.keep.save(fh, &state.saved));
-    }
-}
-
-fn warn_unkept(kept: std::io::Result<()>) {
-    if let Err(error) = kept {
-        log::warn!("an open handle cannot be kept for the next server: {error}");
     }
 }
 
