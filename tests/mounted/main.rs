@@ -28,6 +28,7 @@ mod names;
 mod permissions;
 mod plain_rootfs;
 mod recorded;
+mod removed;
 mod repairing;
 mod runtime;
 mod sandbox;

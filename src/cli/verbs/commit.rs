@@ -48,11 +48,13 @@ impl Commit {
         let what = format!("commit container {}", self.container);
         let name = ImageName::parse(&self.name).map_err(Error::ImageName)?.to_string();
         let tree = Tree::find(self.at)?;
-        let layers = Container::find(&tree, &self.container, &what)?.into_layers(&what)?;
+        let container = Container::find(&tree, &self.container, &what)?;
+        let layers = container.layers(&what)?;
         let Some(upper) = &layers.upper else { return Err(Error::NeverMounted { what }) };
         let interruption = Interruption::listen()?;
         let staging = stage(&tree)?;
-        let (unpacked, record) = unpack(&layers, upper, &staging.path(), &interruption)?;
+        let unpacked = unpack(layers, upper, &staging.path(), &interruption);
+        let (unpacked, record) = container.unless_removed(&tree, &what, unpacked)?;
         let author = Author {
             created: &humantime::format_rfc3339(SystemTime::now()).to_string(),
             created_by: &format!("ctrfs commit {}", self.container),
@@ -60,7 +62,7 @@ impl Commit {
         let base = |document: &str| tree.read(&format!("image/{}/{document}", layers.image));
         let layer = (unpacked.diff_id, unpacked.blob_size);
         let made = documents(&base("manifest")?, &base("config")?, layer, author).map_err(Error::Commit)?;
-        let is_new = name_layer(&tree, &layers, &staging.path(), unpacked.diff_id)?;
+        let is_new = name_layer(&tree, layers, &staging.path(), unpacked.diff_id)?;
         let mut layers: Vec<ImportedLayer> =
             made.diff_ids.iter().map(|diff_id| ImportedLayer { diff_id: *diff_id, new: None, record: None }).collect();
         if let Some(last) = layers.last_mut().filter(|_| is_new) {

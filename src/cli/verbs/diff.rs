@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::error::Error;
-use super::rootfs::{Container, marks, open};
+use super::rootfs::{Container, Layers, marks, open};
 use super::tree::{At, Tree};
 use crate::driver::export::{Change, changes};
 
@@ -27,13 +28,17 @@ impl Diff {
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
         let what = format!("compare container {} with its image", self.container);
         let tree = Tree::find(self.at)?;
-        let layers = Container::find(&tree, &self.container, &what)?.into_layers(&what)?;
+        let container = Container::find(&tree, &self.container, &what)?;
+        let layers = container.layers(&what)?;
         if let Some(upper) = &layers.upper {
-            let found = changes(open(upper)?.as_fd(), layers.lowers_view()?.as_fd(), marks()).map_err(Error::Export)?;
-            print(&found)?;
+            print(&container.unless_removed(&tree, &what, compare(layers, upper))?)?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn compare(layers: &Layers, upper: &Path) -> Result<Vec<Change>, Error> {
+    changes(open(upper)?.as_fd(), layers.lowers_view()?.as_fd(), marks()).map_err(Error::Export)
 }
 
 /// Paths are bytes, written as they are. A reader that has gone wants no more: no error.

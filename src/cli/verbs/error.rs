@@ -52,6 +52,8 @@ pub(crate) enum Error {
     NoLayers { what: String, rootfs: PathBuf },
     /// The container has no layer of its own yet.
     NeverMounted { what: String },
+    /// The container was removed while its files were read.
+    Removed { what: String },
     /// A document of the tree is no JSON.
     Document(String),
     /// The image's layers cannot be seen together.
@@ -146,6 +148,7 @@ impl fmt::Display for Error {
             Error::NeverMounted { what } => {
                 write!(f, "{what}: it was never mounted, so that it has nothing but its image")
             }
+            Error::Removed { what } => write!(f, "{what}: it was removed meanwhile"),
             Error::Document(entry) => write!(f, "{entry}: not JSON"),
             Error::Layers(cause) => cause.fmt(f),
             Error::Export(cause) => cause.fmt(f),

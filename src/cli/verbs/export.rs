@@ -37,16 +37,20 @@ impl Export {
         }
         let what = format!("export container {}", self.container);
         let tree = Tree::find(self.at)?;
-        let root = root_of(&tree, &Container::find(&tree, &self.container, &what)?)?;
+        let container = Container::find(&tree, &self.container, &what)?;
+        let write = |out: &mut dyn Write| {
+            let written = root_of(&tree, &container).and_then(|root| write_to(root, out));
+            container.unless_removed(&tree, &what, written)
+        };
         match file {
             None => {
                 let out = io::stdout().as_fd().try_clone_to_owned().map_err(Error::Output)?;
-                write_to(root, &mut fs::File::from(out)).map_err(|error| match error {
-                    ExportError::Output(cause) => Error::Output(cause),
-                    other => Error::Export(other),
+                write(&mut fs::File::from(out)).map_err(|error| match error {
+                    Error::Export(ExportError::Output(cause)) => Error::Output(cause),
+                    other => other,
                 })?;
             }
-            Some(file) => into_file(root, &file)?,
+            Some(file) => into_file(write, &file)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -65,26 +69,26 @@ fn root_of(tree: &Tree, container: &Container) -> Result<OwnedFd, Error> {
     layers.whole_view()
 }
 
-fn write_to(root: OwnedFd, out: &mut dyn Write) -> Result<(), ExportError> {
-    write_tree(root.as_fd(), Names::All, out, &mut |warning| warn(&warning))
+fn write_to(root: OwnedFd, out: &mut dyn Write) -> Result<(), Error> {
+    write_tree(root.as_fd(), Names::All, out, &mut |warning| warn(&warning)).map_err(Error::Export)
 }
 
 /// Writes a file that is there when it is whole, or not at all. What is no regular file (a pipe, a
 /// device) is written to where it is.
-fn into_file(root: OwnedFd, path: &Path) -> Result<(), Error> {
-    let failed = |error| match error {
-        ExportError::Output(cause) => Error::File { path: path.to_owned(), cause },
-        other => Error::Export(other),
-    };
+fn into_file(write: impl Fn(&mut dyn Write) -> Result<(), Error>, path: &Path) -> Result<(), Error> {
     let unwritable = |cause| Error::File { path: path.to_owned(), cause };
+    let failed = |error| match error {
+        Error::Export(ExportError::Output(cause)) => unwritable(cause),
+        other => other,
+    };
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         let mut file = fs::OpenOptions::new().write(true).open(path).map_err(unwritable)?;
-        return write_to(root, &mut file).map_err(failed);
+        return write(&mut file).map_err(failed);
     }
     // A signal must not end the process before the unfinished file is removed.
     let interruption = Interruption::listen()?;
     let mut file = NewFile::create(path, &interruption).map_err(unwritable)?;
-    match write_to(root, &mut file) {
+    match write(&mut file) {
         Err(_) if interruption.is_raised() => Err(Error::Interrupted),
         written => {
             written.map_err(failed)?;

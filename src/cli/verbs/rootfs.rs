@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ use crate::sys::host;
 pub(super) struct Container {
     /// Its full ID.
     pub(super) id: String,
+    /// Its inode in the tree, which none has that gets its ID after it.
+    inode: u64,
     /// What its files are.
     pub(super) files: Files,
 }
@@ -50,6 +53,7 @@ impl Container {
     /// Finds a container by its ID, its name or a prefix.
     pub(super) fn find(tree: &Tree, word: &str, what: &str) -> Result<Container, Error> {
         let id = resolve(tree, word, what)?;
+        let inode = inode(tree, &id, what)?;
         let entry = format!("ctr/{id}/config");
         let config = tree.read(&entry)?;
         let config: Value = serde_json::from_str(&config).map_err(|_| Error::Document(entry))?;
@@ -59,14 +63,24 @@ impl Container {
             (None, Some(rootfs)) => Files::Plain(rootfs.into()),
             (None, None) => return Err(Error::NoRootfs { what: what.to_owned() }),
         };
-        Ok(Container { id, files })
+        Ok(Container { id, inode, files })
     }
 
     /// Its layers; a container without an image has nothing to compare with.
-    pub(super) fn into_layers(self, what: &str) -> Result<Layers, Error> {
-        match self.files {
+    pub(super) fn layers(&self, what: &str) -> Result<&Layers, Error> {
+        match &self.files {
             Files::Layers(layers) => Ok(layers),
-            Files::Plain(rootfs) => Err(Error::NoLayers { what: what.to_owned(), rootfs }),
+            Files::Plain(rootfs) => Err(Error::NoLayers { what: what.to_owned(), rootfs: rootfs.clone() }),
+        }
+    }
+
+    /// What came of going through its files, if it is there still: they go after the container does, and
+    /// who goes through them sees only that some are gone.
+    pub(super) fn unless_removed<T>(&self, tree: &Tree, what: &str, came: Result<T, Error>) -> Result<T, Error> {
+        match inode(tree, &self.id, what) {
+            Ok(inode) if inode == self.inode => came,
+            Err(error) if !error.is_gone() => came.and(Err(error)),
+            _ => Err(Error::Removed { what: what.to_owned() }),
         }
     }
 }
@@ -114,6 +128,11 @@ pub(super) fn resolve(tree: &Tree, word: &str, what: &str) -> Result<String, Err
         Err(error @ Error::NoSuch { .. }) => by_prefix(tree, word, what)?.ok_or(error),
         id => id,
     }
+}
+
+/// The inode of a container's directory.
+fn inode(tree: &Tree, id: &str, what: &str) -> Result<u64, Error> {
+    tree.call(what, |root| Ok(fs::symlink_metadata(root.join("ctr").join(id))?.ino()))
 }
 
 /// The container whose ID alone begins like this.

@@ -1,0 +1,136 @@
+//! Containers that are removed while their files are gone through: nobody takes what is left for all.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::images::{Image, names_in, staging_dir};
+use crate::support::{CTRFS, Mounted, Scratch, text, wait_until};
+use crate::tools::create;
+
+const DIRECTORIES: usize = 150;
+const FILES: usize = 30;
+
+/// A container, not mounted, that wrote much.
+struct Place {
+    tree: Mounted,
+    id: String,
+    upper: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let tree = Mounted::new();
+        Image::new("base", &["a"]).import(&tree, &["base"]);
+        let id = create(&tree, r#"{"name":"web","image":"base"}"#).remove(0);
+        tree.echo("1", "ctr/web/mounted").unwrap();
+        tree.echo("0", "ctr/web/mounted").unwrap();
+        let upper = tree.store.join("ctr").join(&id).join("upper");
+        for dir in (0..DIRECTORIES).map(|n| upper.join(format!("d{n}"))) {
+            fs::create_dir(&dir).unwrap();
+            (0..FILES).for_each(|n| fs::write(dir.join(n.to_string()), [n as u8; 1000]).unwrap());
+        }
+        Place { tree, id, upper }
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(CTRFS);
+        command.args(arguments).env("CTRFS_AT", &self.tree.at).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Stops a process inside the container's own layer.
+    fn stop_within(&self, child: &Child) {
+        let (pid, inside) = (Pid::from_raw(child.id() as i32), self.upper.join("d"));
+        let is_inside = |link: &Path| link.to_str().is_some_and(|link| link.starts_with(inside.to_str().unwrap()));
+        let fds = PathBuf::from(format!("/proc/{pid}/fd"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let open = fs::read_dir(&fds).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+            if open.into_iter().any(|link| is_inside(&link)) {
+                kill(pid, Signal::SIGSTOP).unwrap();
+                return;
+            }
+            assert!(Instant::now() < deadline, "it does not go through the layer");
+        }
+    }
+
+    /// Removes the container, and waits until its files are gone.
+    fn remove(&self) {
+        fs::remove_dir(self.tree.path("ctr").join(&self.id)).unwrap();
+        let trash = self.tree.store.join("trash");
+        wait_until("the files are gone", || !self.upper.exists() && names_in(&trash).is_empty());
+    }
+
+    /// Makes another container of the same ID and name.
+    fn make_again(&self) {
+        create(&self.tree, &format!(r#"{{"id":"{}","name":"web","image":"base"}}"#, self.id));
+    }
+}
+
+#[track_caller]
+fn refused(child: Child, sentence: &str) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said), (Some(1), format!("ctrfs: {sentence}\n")), "{}", text(&output).len());
+}
+
+#[test]
+fn root_a_commit_makes_no_image_of_what_is_left() {
+    let place = Place::new();
+    let images = names_in(&place.tree.path("image"));
+    let child = place.begin(&["commit", "web", "half"]);
+    place.stop_within(&child);
+    place.remove();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    refused(child, "commit container web: it was removed meanwhile");
+    assert_eq!(names_in(&place.tree.path("image")), images);
+    assert_eq!(names_in(&staging_dir(&place.tree.store, "")), [""; 0]);
+}
+
+#[test]
+fn root_a_diff_tells_nothing_of_what_is_left() {
+    let place = Place::new();
+    let child = place.begin(&["diff", "web"]);
+    place.stop_within(&child);
+    place.remove();
+    place.make_again();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    refused(child, "compare container web with its image: it was removed meanwhile");
+}
+
+#[test]
+fn root_an_export_of_what_is_left_fails() {
+    let place = Place::new();
+    let mut child = place.begin(&["export", "web"]);
+    // The pipe is full long before the end.
+    let mut begin = [0; 512];
+    child.stdout.as_mut().unwrap().read_exact(&mut begin).unwrap();
+    place.remove();
+    refused(child, "export container web: it was removed meanwhile");
+}
+
+#[test]
+fn root_an_export_of_what_is_left_leaves_no_file() {
+    let place = Place::new();
+    let scratch = Scratch::new();
+    let archive = scratch.path().join("web.tar");
+    fs::write(&archive, "old").unwrap();
+    let child = place.begin(&["export", "web", archive.to_str().unwrap()]);
+    let written = || {
+        let temporary = names_in(scratch.path()).into_iter().find(|name| name.starts_with(".ctrfs-"));
+        temporary.map_or(0, |name| fs::metadata(scratch.path().join(name)).map_or(0, |file| file.len()))
+    };
+    wait_until("it has begun", || written() > 0);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGSTOP).unwrap();
+    place.remove();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    refused(child, "export container web: it was removed meanwhile");
+    assert_eq!(names_in(scratch.path()), ["web.tar"]);
+    assert_eq!(fs::read_to_string(&archive).unwrap(), "old");
+}
