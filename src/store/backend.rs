@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -56,6 +57,47 @@ impl StorageBackend for Unlocked {
                 _ => return written,
             }
         }
+    }
+}
+
+/// A backend whose first failure is noted: from then on redb refuses whatever it has not cached, until the
+/// database is opened anew.
+#[derive(Debug)]
+pub(super) struct Noting<B> {
+    backend: B,
+    failed: Arc<AtomicBool>,
+}
+
+impl<B> Noting<B> {
+    pub(super) fn new(backend: B) -> (Noting<B>, Arc<AtomicBool>) {
+        let failed = Arc::default();
+        (Noting { backend, failed: Arc::clone(&failed) }, failed)
+    }
+
+    fn noted<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
+}
+
+impl<B: StorageBackend> StorageBackend for Noting<B> {
+    fn len(&self) -> io::Result<u64> {
+        self.noted(self.backend.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.noted(self.backend.read(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.noted(self.backend.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.noted(self.backend.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.noted(self.backend.write(offset, data))
     }
 }
 

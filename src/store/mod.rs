@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use self::backend::Unlocked;
+use self::backend::{Noting, Unlocked};
 use self::commit::{Batch, Job, Line, Ran};
 use self::reserve::Reserve;
 use self::tables::meta;
@@ -57,8 +57,8 @@ const COPY_CACHE: usize = 1 << 20;
 /// An open store.
 pub struct Store {
     path: PathBuf,
-    open: Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>,
-    db: RwLock<Option<Database>>,
+    open: Box<dyn Fn() -> Result<Opened, OpenError> + Send + Sync>,
+    db: RwLock<Option<Opened>>,
     line: Line,
     /// Answers that have arrived and can be dropped by the next transaction.
     arrived: Mutex<Vec<(u64, u64)>>,
@@ -66,6 +66,18 @@ pub struct Store {
     unsettled: AtomicBool,
     /// Space for when the disk is full; a store in memory has none.
     reserve: Option<Arc<Reserve>>,
+}
+
+/// The database, and whether an I/O error has made it useless since it was opened.
+struct Opened {
+    db: Database,
+    failed: Arc<AtomicBool>,
+}
+
+impl Opened {
+    fn is_useful(&self) -> bool {
+        !self.failed.load(Ordering::Acquire)
+    }
 }
 
 /// Makes a store in a directory that is absent or empty, under a UUID of its own.
@@ -173,7 +185,7 @@ impl Store {
     /// [`OpenError::Damaged`].
     pub fn verify(&self) -> Result<(), OpenError> {
         let mut db = self.db.write();
-        let db = db.as_mut().ok_or(StoreError::Closed)?;
+        let Opened { db, .. } = db.as_mut().ok_or(StoreError::Closed)?;
         match in_words(&self.path, || db.check_integrity().map_err(|error| error.to_string()))? {
             true => Ok(()),
             false => {
@@ -227,13 +239,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        if let Some(db) = self.db.read().as_ref() {
-            return Ok(Snapshot(db.begin_read()?));
-        }
-        self.reopen();
-        let db = self.db.read();
-        let db = db.as_ref().ok_or(StoreError::Closed)?;
-        Ok(Snapshot(db.begin_read()?))
+        Ok(Snapshot(self.opened()?.begin_read()?))
     }
 
     /// Runs one request's checks and writes and commits them, all or nothing; returns once they are on
@@ -297,17 +303,35 @@ impl Store {
     }
 
     fn commit_for_quick_repair(&self) -> Result<(), StoreError> {
-        let db = self.db.read();
-        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        let db = self.opened()?;
         let mut txn = db.begin_write()?;
         txn.set_quick_repair(true);
         txn.commit()?;
         Ok(())
     }
 
+    /// The database, opened anew where an I/O error has made it useless, in reading too.
+    fn opened(&self) -> Result<MappedRwLockReadGuard<'_, Database>, StoreError> {
+        let useful = |db: &Option<Opened>| db.as_ref().is_some_and(Opened::is_useful);
+        let mut db = self.db.read();
+        if !useful(&db) {
+            drop(db);
+            let closed = self.db.write();
+            // Of those that wait here, the first opens it for all.
+            if !useful(&closed) {
+                self.open_again(closed);
+            }
+            db = self.db.read();
+        }
+        RwLockReadGuard::try_map(db, |db| db.as_ref().map(|opened| &opened.db)).map_err(|_| StoreError::Closed)
+    }
+
     /// After an I/O error redb refuses everything until the file is opened anew.
     fn reopen(&self) {
-        let mut db = self.db.write();
+        self.open_again(self.db.write());
+    }
+
+    fn open_again(&self, mut db: RwLockWriteGuard<'_, Option<Opened>>) {
         close(db.take());
         match (self.open)() {
             Ok(opened) => *db = Some(opened),
@@ -316,8 +340,7 @@ impl Store {
     }
 
     fn run_batch(&self, jobs: &mut dyn Iterator<Item = &mut Job>) -> Result<bool, StoreError> {
-        let db = self.db.read();
-        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        let db = self.opened()?;
         let txn = db.begin_write()?;
         let mut anything = false;
         for job in jobs {
@@ -353,11 +376,13 @@ impl Batch for Store {
     }
 }
 
-fn open_database(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Database, OpenError> {
+fn open_database(path: &Path, backend: impl StorageBackend, cache: usize) -> Result<Opened, OpenError> {
+    let (backend, failed) = Noting::new(backend);
     if backend.len().map_err(|error| OpenError::Io { path: path.to_owned(), error })? == 0 {
         return Err(OpenError::Damaged { path: path.to_owned(), why: "the file is empty".to_owned() });
     }
-    in_words(path, || Database::builder().set_cache_size(cache).create_with_backend(backend))
+    let db = in_words(path, || Database::builder().set_cache_size(cache).create_with_backend(backend))?;
+    Ok(Opened { db, failed })
 }
 
 impl Drop for Store {
@@ -367,7 +392,7 @@ impl Drop for Store {
 }
 
 /// Closing writes, and meets damage like opening.
-fn close(db: Option<Database>) {
+fn close(db: Option<Opened>) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(db))).is_err() {
         log::error!("the store was not closed well: it is damaged");
     }

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::support::{Random, Scratch, seed};
 
 const CACHE: usize = 1 << 20;
+const EIO: i32 = 5;
 
 /// What the disk does from its nth operation on (a write, a change of length or a sync).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,9 @@ struct State {
     since: Vec<Change>,
     operations: usize,
     fault: Option<(usize, Fault)>,
+    reads: usize,
+    /// The read that fails; all others are well.
+    bad_read: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,9 +76,24 @@ impl Disk {
         self.0.lock().unwrap().operations
     }
 
+    /// The nth read from now on fails, once.
+    fn fail_read(&self, n: usize) {
+        let mut state = self.0.lock().unwrap();
+        state.bad_read = Some(state.reads + n);
+    }
+
+    fn has_failed_to_read(&self) -> bool {
+        let state = self.0.lock().unwrap();
+        state.bad_read.is_some_and(|bad| bad < state.reads)
+    }
+
     fn engine(&self) -> Result<Engine, OpenError> {
+        self.engine_with(CACHE)
+    }
+
+    fn engine_with(&self, cache: usize) -> Result<Engine, OpenError> {
         let disk = self.clone();
-        let store = Store::open_with_backend(Path::new("/simulated"), CACHE, move || Ok(disk.clone()))?;
+        let store = Store::open_with_backend(Path::new("/simulated"), cache, move || Ok(disk.clone()))?;
         Ok(Engine::new(store, WORLD))
     }
 
@@ -113,7 +132,12 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        let now = state.reads;
+        state.reads += 1;
+        if state.bad_read == Some(now) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let from = usize::try_from(offset).unwrap();
         let bytes = state.live.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
@@ -293,7 +317,6 @@ fn a_death_at_any_operation_leaves_what_was_acknowledged() {
 
 #[test]
 fn a_failure_at_any_operation_is_got_over() {
-    const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
     let bytes = new_store();
     let (said, operations) = reference(&bytes);
@@ -314,6 +337,41 @@ fn a_failure_at_any_operation_is_got_over() {
             .unwrap_or_else(|error| panic!("operation {at}: the store does not recover: {error}"));
         assert!(everything(&engine).unwrap().contains("after"));
     }
+}
+
+#[test]
+fn a_failed_read_is_got_over_by_whoever_comes_next() {
+    let bytes = full_store();
+    let said = everything(&booted(&Disk::of(&bytes, None))).unwrap();
+    for n in (0..20).chain((20..).step_by(13)) {
+        let disk = Disk::of(&bytes, None);
+        let engine = booted(&disk);
+        disk.fail_read(n);
+        let met = everything(&engine);
+        if !disk.has_failed_to_read() {
+            assert!(n > 10, "{n} reads");
+            println!("{n} reads");
+            return;
+        }
+        match met {
+            Ok(met) => assert_eq!(met, said, "read {n}"),
+            Err(error) => assert!(matches!(error, Error::Store(StoreError::Database(_))), "read {n}: {error}"),
+        }
+        // A reader comes next, or a writer.
+        if n % 2 == 0 {
+            assert_eq!(everything(&engine).unwrap_or_else(|error| panic!("read {n}: {error}")), said);
+        }
+        make(&engine, Origin { unique: 99, resent: false }, Kind::Ctr, &[json!({"name": "after"})])
+            .unwrap_or_else(|error| panic!("read {n}: {error}"));
+        assert!(everything(&engine).unwrap().contains("after"));
+    }
+}
+
+/// An engine that reads from the disk whenever it looks at something.
+fn booted(disk: &Disk) -> Engine {
+    let mut engine = disk.engine_with(0).unwrap();
+    engine.boot(&Boot { boot_id: "boot".into(), connection: 1 }, None).unwrap();
+    engine
 }
 
 #[test]
