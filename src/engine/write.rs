@@ -115,8 +115,10 @@ fn write_ctr(
         rootfs::give(update, &mut head, serial, wanted, now.nanos, &mut changes)?;
     }
     update.put_doc(serial, doc, &new_bytes)?;
-    if let Some((pod, _)) = head.pod.filter(|_| head.status != was) {
-        let mut pod_head = update.pod(pod)?;
+    // A pod whose row is damaged is no reason to keep from its members what has become of them.
+    if let Some((pod, _)) = head.pod.filter(|_| head.status != was)
+        && let Ok(mut pod_head) = update.pod(pod)
+    {
         pod_head.counts[was as usize] = pod_head.counts[was as usize].saturating_sub(1);
         pod_head.counts[head.status as usize] += 1;
         pod_head.status_changed = now.nanos;

@@ -178,6 +178,29 @@ fn a_good_config_heals_one_that_does_not_decode() {
 }
 
 #[test]
+fn a_damaged_pod_keeps_no_member_from_ending() {
+    let tree = Mounted::new();
+    fs::create_dir(tree.path("pod/p")).unwrap();
+    let members = "{\"name\":\"m\",\"pod\":\"p\"}\n{\"name\":\"n\",\"pod\":\"p\"}\n";
+    fs::write(tree.path("create/ctr"), members).unwrap();
+    for member in ["m", "n"] {
+        tree.echo("running", &format!("ctr/{member}/status")).unwrap();
+    }
+    let pod = fs::read_link(tree.path("pod/p")).unwrap();
+    tree.unmount_while_live();
+    edit(&tree.store, |txn| replace_row(txn, serial(txn, pod.to_str().unwrap()), |_| vec![0xff; 40]));
+    tree.mount();
+    assert_eq!(errno(fs::remove_dir(tree.path("ctr").join(tree.id("m")))), Errno::EBUSY);
+    for member in ["m", "n"] {
+        tree.echo("exited", &format!("ctr/{member}/status")).unwrap();
+        assert_eq!(tree.read(&format!("ctr/{member}/status")), "exited\n");
+    }
+    fs::remove_dir(tree.path("ctr").join(tree.id("m"))).unwrap();
+    let removed = tree.ctrfs(&["check", "--repair", "--force"]);
+    assert!(tree.read("check").starts_with("ok"), "{}", text(&removed));
+}
+
+#[test]
 fn a_damaged_file_is_refused_in_words() {
     let tree = Mounted::new();
     tree.unmount();
