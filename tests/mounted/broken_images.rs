@@ -255,6 +255,60 @@ fn layers_that_swell_or_lie_are_refused() {
     assert!(OsStr::from_bytes(b"new\nline").len() == 8);
 }
 
+#[test]
+fn archives_that_swell_are_refused() {
+    let scratch = Scratch::new();
+    let dir = scratch.path();
+    sh(dir, "head -c 32M /dev/zero > zeros; gzip -k zeros; zstd -q zeros; head -c 1M /dev/urandom > some");
+    sh(dir, "cat some zeros > both; gzip both; tar -cf a.tar some; gzip a.tar");
+    let mut place = Place::new(dir.join("place"));
+    (place.limits.grown, place.limits.ratio) = (8 << 20, 500);
+    let mut refuse = |file: &str| {
+        let path = dir.join(file);
+        let said = place.try_import(&format!("docker-archive:{}", path.display()), None, &Onlooker::default());
+        said.unwrap_err().to_string().replace(path.to_str().unwrap(), file)
+    };
+    for file in ["zeros.gz", "zeros.zst"] {
+        assert_eq!(refuse(file), format!("{file} uncompresses to more than 500 times its size, which is refused"));
+    }
+    // These are no images, but no bombs either.
+    for (file, said) in [("both.gz", "not an archive that can be read"), ("a.tar.gz", "has no manifest.json")] {
+        assert!(refuse(file).contains(said), "{}", refuse(file));
+    }
+}
+
+#[test]
+fn root_an_archive_never_fills_the_disk() {
+    let tree = Mounted::new();
+    let scratch = Scratch::new();
+    sh(scratch.path(), "head -c 200M /dev/zero | gzip > zeros.gz; head -c 200M /dev/zero > zeros");
+    let staging = tree.store.join("staging");
+    sh(&tree.store, "mount -t tmpfs -o size=100m,mode=700 disk staging");
+    let import = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, CTRFS]).env("CTRFS_AT", &tree.at).current_dir(scratch.path());
+        text(&command.output().unwrap())
+    };
+    let copied = 84 << 20;
+    for (script, place) in [
+        ("\"$0\" image import -q docker-archive:zeros.gz", "zeros.gz"),
+        ("cat zeros | \"$0\" image import -q docker-archive:-", "standard input"),
+    ] {
+        let said = import(script);
+        let free = |text: &str| -> u64 {
+            let (_, rest) = text.split_once("bytes, ").unwrap_or_else(|| panic!("{text}"));
+            rest.split(' ').next().unwrap().parse().unwrap()
+        };
+        let left = free(&said);
+        assert!((15 << 20..=17 << 20).contains(&left), "{said}");
+        let begin = format!("ctrfs: {place}: no room for a copy of it: after ");
+        let after: u64 = said.strip_prefix(&begin).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!(after.abs_diff(copied) <= 2 << 20, "{said}");
+        assert_eq!(names_in(&staging), [""; 0]);
+    }
+    sh(&tree.store, "umount staging");
+}
+
 /// Flips bytes of an archive anywhere: it is refused, or what comes out is what it was.
 #[test]
 fn root_flipped_bytes_never_make_another_image() {

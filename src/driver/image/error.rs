@@ -110,6 +110,22 @@ pub enum ImageError {
         /// Why not.
         cause: Box<dyn StdError + Send + Sync>,
     },
+    /// An archive uncompresses to more than any honest one.
+    Swollen {
+        /// The archive.
+        place: String,
+        /// The bytes that one byte may become.
+        most: u64,
+    },
+    /// There is no room for a copy of an archive.
+    NoRoom {
+        /// The archive.
+        place: String,
+        /// Bytes copied so far.
+        copied: u64,
+        /// Bytes free then.
+        free: u64,
+    },
     /// The one who asked for the import wants it no more.
     Cancelled,
 }
@@ -165,6 +181,12 @@ impl fmt::Display for ImageError {
             }
             ImageError::Unsupported { what, rule } => write!(f, "{what}: {rule}"),
             ImageError::Layer { layer, cause } => write!(f, "{layer}: {cause}"),
+            ImageError::Swollen { place, most } => {
+                write!(f, "{place} uncompresses to more than {most} times its size, which is refused")
+            }
+            ImageError::NoRoom { place, copied, free } => {
+                write!(f, "{place}: no room for a copy of it: after {copied} bytes, {free} are free on this filesystem")
+            }
             ImageError::Cancelled => f.write_str("interrupted; nothing was imported"),
         }
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use files::{Files, Section};
 use source::ArchiveFile;
 
+use super::unpack::Limits;
 use crate::model::digest::Digest;
 use crate::model::image::MAX_LAYERS;
 
@@ -84,7 +85,7 @@ enum Content {
 }
 
 /// Opens the image of a source. An archive that cannot be read in place is copied to `spool`, a
-/// directory, where nothing remains of it. With `platform` the image must be for that one; without,
+/// directory, where nothing remains of it, within `limits`. With `platform` the image must be for that one; without,
 /// this machine's is taken where there is a choice.
 ///
 /// # Errors
@@ -93,10 +94,11 @@ pub fn open(
     source: &Source,
     spool: &Path,
     platform: Option<&Platform>,
+    limits: &Limits,
     watch: &dyn Watch,
 ) -> Result<Image, ImageError> {
     let archive = |file: &ArchiveFile| -> Result<Files, ImageError> {
-        let spooled = spool::seekable(file, spool, watch)?;
+        let spooled = spool::seekable(file, spool, limits, watch)?;
         Ok(Files::Archive(archive::Archive::read(spooled, file.to_string())?))
     };
     let image = match source {

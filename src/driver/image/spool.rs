@@ -1,5 +1,6 @@
 //! Archives that cannot be read in place: from a pipe, or compressed. They are copied to a file first.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,17 +13,26 @@ use super::error::ImageError;
 use super::manifest::Coding;
 use super::source::ArchiveFile;
 use super::watch::{Outcome, Step, Watch, Watched};
+use crate::driver::unpack::Limits;
+use crate::sys::beneath::free_space;
 
 const CHUNK: usize = 1 << 20;
+/// What a copy leaves free: the server writes to the same filesystem meanwhile.
+const LEFT: u64 = 16 << 20;
 /// How a file begins that is compressed in a way that nobody here undoes.
 const OTHERS: [&[u8]; 3] = [b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18"];
 const LONGEST_MAGIC: u64 = 6;
 
 /// Opens an archive so that any part of it can be read. A copy lies in `directory` without a name.
-pub(super) fn seekable(source: &ArchiveFile, directory: &Path, watch: &dyn Watch) -> Result<File, ImageError> {
+pub(super) fn seekable(
+    source: &ArchiveFile,
+    directory: &Path,
+    limits: &Limits,
+    watch: &dyn Watch,
+) -> Result<File, ImageError> {
     let place = source.to_string();
     match source {
-        ArchiveFile::StandardInput => copy(Box::new(io::stdin()), &place, None, directory, watch),
+        ArchiveFile::StandardInput => copy(Box::new(io::stdin()), &place, None, directory, limits, watch),
         ArchiveFile::At(path) => {
             let file = File::open(path).map_err(ImageError::at(path))?;
             let entry = file.metadata().map_err(ImageError::at(path))?;
@@ -36,7 +46,7 @@ pub(super) fn seekable(source: &ArchiveFile, directory: &Path, watch: &dyn Watch
                     return Ok(file);
                 }
             }
-            copy(Box::new(file), &place, entry.is_file().then_some(entry.len()), directory, watch)
+            copy(Box::new(file), &place, entry.is_file().then_some(entry.len()), directory, limits, watch)
         }
     }
 }
@@ -50,9 +60,11 @@ fn copy(
     place: &str,
     size: Option<u64>,
     directory: &Path,
+    limits: &Limits,
     watch: &dyn Watch,
 ) -> Result<File, ImageError> {
-    let mut input = Watched { inner: input, watch, counts: true };
+    let taken = Cell::new(0);
+    let mut input = Counted { inner: Watched { inner: input, watch, counts: true }, taken: &taken };
     let failed = |cause: io::Error| match watch.is_cancelled() {
         true => ImageError::Cancelled,
         false => ImageError::Io { what: place.to_owned(), cause },
@@ -82,11 +94,32 @@ fn copy(
         if read == 0 {
             break;
         }
+        let free = free_space(&spool).map_err(ImageError::at(&path))?;
+        if free < LEFT + read as u64 {
+            return Err(ImageError::NoRoom { place: place.to_owned(), copied, free });
+        }
         spool.write_all(&chunk[..read]).map_err(ImageError::at(&path))?;
         copied += read as u64;
+        if limits.is_swollen(copied, taken.get()) {
+            return Err(ImageError::Swollen { place: place.to_owned(), most: limits.ratio });
+        }
     }
     watch.end(&step, &Outcome::Copied(copied));
     Ok(spool)
+}
+
+/// A stream that tells how much was taken of it.
+struct Counted<'a, R> {
+    inner: R,
+    taken: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(into)?;
+        self.taken.set(self.taken.get() + read as u64);
+        Ok(read)
+    }
 }
 
 /// A file that goes as soon as it is closed, and the directory's path for words about it.

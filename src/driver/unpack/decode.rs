@@ -139,7 +139,7 @@ impl Outputs<'_> {
             let taken = (&mut decoder).take(CHUNK as u64).read_to_end(&mut chunk);
             let ends = chunk.len() < CHUNK;
             self.grown += chunk.len() as u64;
-            if self.grown > self.limits.grown && self.grown / self.limits.ratio > read(&decoder) {
+            if self.limits.is_swollen(self.grown, read(&decoder)) {
                 return Err(Stop::Failed(UnpackError::Ratio { most: self.limits.ratio }));
             }
             let chunk = Arc::new(chunk);

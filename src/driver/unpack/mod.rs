@@ -47,7 +47,7 @@ pub struct Claim {
     pub diff_id: Option<Digest>,
 }
 
-/// How much a layer may hold. What goes beyond is refused.
+/// How much a layer may hold, and an archive that is copied first. What goes beyond is refused.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Entries of the stream.
@@ -64,10 +64,17 @@ pub struct Limits {
     pub attributes: u64,
     /// Regions of a sparse file.
     pub regions: usize,
-    /// Bytes that one byte of the blob may become, on the whole, once `grown` bytes have come out.
+    /// Bytes that one byte of a blob or archive may become, on the whole, once `grown` bytes have come out.
     pub ratio: u64,
     /// Up to here the ratio is of no interest.
     pub grown: u64,
+}
+
+impl Limits {
+    /// Whether so many bytes have come out of so few that nothing honest is compressed like this.
+    pub fn is_swollen(&self, grown: u64, read: u64) -> bool {
+        grown > self.grown && grown / self.ratio > read
+    }
 }
 
 impl Default for Limits {

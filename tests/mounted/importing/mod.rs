@@ -67,12 +67,13 @@ pub(crate) struct Place {
     dir: PathBuf,
     layers: HashMap<Id, PathBuf>,
     imports: usize,
+    pub(crate) limits: Limits,
 }
 
 impl Place {
     pub(crate) fn new(dir: PathBuf) -> Place {
         fs::create_dir_all(&dir).unwrap();
-        Place { dir, layers: HashMap::new(), imports: 0 }
+        Place { dir, layers: HashMap::new(), imports: 0, limits: Limits::default() }
     }
 
     pub(crate) fn import(&mut self, source: &str) -> Imported {
@@ -89,9 +90,9 @@ impl Place {
         let staging = self.dir.join(self.imports.to_string());
         fs::create_dir(&staging).unwrap();
         let platform = platform.map(|text| Platform::parse(text).unwrap());
-        let image = open(&Source::parse(source)?, &staging, platform.as_ref(), watch)?;
+        let options = Options { userxattr: false, devices: true, limits: self.limits.clone() };
+        let image = open(&Source::parse(source)?, &staging, platform.as_ref(), &options.limits, watch)?;
         assert_eq!(names_in(&staging), [""; 0], "a spool has a name");
-        let options = Options { userxattr: false, devices: true, limits: Limits::default() };
         let imported = import(image, &staging, |id| self.layers.get(&id).cloned(), &options, watch)?;
         let mut new = Vec::new();
         for (id, layer) in ids(&imported).into_iter().zip(&imported.layers) {

@@ -153,7 +153,7 @@ impl Order {
     fn import(&self, staging: &Path, watch: &dyn Watch) -> Result<Imported, ImageError> {
         let is_root = host::is_host_root();
         let options = Options { userxattr: !is_root, devices: is_root, limits: Limits::default() };
-        let image = image::open(&self.source, staging, self.platform.as_ref(), watch)?;
+        let image = image::open(&self.source, staging, self.platform.as_ref(), &options.limits, watch)?;
         image::import(image, staging, |id| self.have.layer(id), &options, watch)
     }
 }
