@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::id::Id;
 use crate::model::json::JsonError;
+use crate::model::name::list;
 use crate::model::record::Kind;
 
 /// A refusal: bad input or a rule in the way. Nothing was changed.
@@ -316,10 +317,10 @@ impl fmt::Display for Refusal {
             Refusal::NameTaken { name, by } => write!(f, "the name {name} belongs to a {by}"),
             Refusal::AmbiguousPrefix { prefix } => write!(f, "several IDs begin with {prefix}"),
             Refusal::HasDependents { name, dependents } => {
-                write!(f, "container {name} is needed by {}", dependents.join(", "))
+                write!(f, "container {name} is needed by {}", list(dependents))
             }
             Refusal::Live { name, status } => write!(f, "container {name} is {status}"),
-            Refusal::InUse { kind, id, by } => write!(f, "{kind} {id} is used by {}", by.join(", ")),
+            Refusal::InUse { kind, id, by } => write!(f, "{kind} {id} is used by {}", list(by)),
             Refusal::Mounted { name } => write!(f, "container {name} is mounted"),
             Refusal::Busy { name } => write!(f, "container {name} is being mounted, unmounted or removed"),
             Refusal::NotConfigured { name, status } => {
@@ -343,7 +344,7 @@ impl fmt::Display for Refusal {
             Refusal::BadMap { line, rule } => write!(f, "bad ID map {line:?}: {rule}"),
             Refusal::MapOverlaps { ranges } => match ranges.as_slice() {
                 [one] => write!(f, "the range {one} overlaps an earlier one"),
-                several => write!(f, "the ranges {} overlap earlier ones", several.join(", ")),
+                several => write!(f, "the ranges {} overlap earlier ones", list(several)),
             },
             Refusal::BadFlag { name, rule } => write!(f, "the flag {name:?} takes {rule}"),
             Refusal::LoneLabel { has, lacks } => {

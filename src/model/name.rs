@@ -69,6 +69,16 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
+/// At most ten of the names that a refusal lists, and how many more there are.
+pub fn list(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let first = names[..names.len().min(MOST)].join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 const ADJECTIVES: [&str; 48] = [
     "amber", "bold", "brave", "brisk", "calm", "civil", "clear", "crisp", "curious", "deft", "eager", "early", "fair",
     "firm", "fleet", "fond", "frank", "fresh", "gentle", "glad", "golden", "grand", "happy", "hardy", "humble",

@@ -143,6 +143,14 @@ fn what_is_in_use_is_ebusy() {
     refused(&tree, "write", Errno::EBUSY, "container db is needed by web", || {
         ask(&tree, "control", r#"{"verb":"remove","ctr":["db"]}"#)
     });
+    let many: String = (0..15).map(|n| format!(r#"{{"name":"w{n}","Dependencies":["web"]}}"#)).collect();
+    let many = create(&tree, &many);
+    let words = "container web is needed by w0, w1, w2, w3, w4, w5, w6, w7, w8, w9";
+    refused(&tree, "rmdir", Errno::EBUSY, &format!("{words} and 5 more"), || rmdir(&ids[1]));
+    many[10..].iter().for_each(|id| rmdir(id).unwrap());
+    refused(&tree, "rmdir", Errno::EBUSY, words, || rmdir(&ids[1]));
+    assert!(tree.last_refusal().contains(&format!("{words}\"")), "{}", tree.last_refusal());
+    many[..10].iter().for_each(|id| rmdir(id).unwrap());
     for status in ["running", "paused"] {
         tree.echo(status, "ctr/web/status").unwrap();
         let words = format!("container web is {status}");
