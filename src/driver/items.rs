@@ -168,15 +168,14 @@ impl Dirs {
         }
     }
 
-    /// Takes all drafts away: nobody is left who writes them.
+    /// Takes the drafts away that nobody is left to write: of all others `is_kept` knows the names.
     ///
     /// # Errors
     /// What the filesystem says.
-    pub fn drop_drafts(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.store().join(DRAFTS))? {
-            fs::remove_file(entry?.path())?;
-        }
-        Ok(())
+    pub fn drop_drafts(&self, is_kept: impl Fn(u64) -> bool) -> io::Result<()> {
+        let (drafts, strays) = sorted_out(&self.store().join(DRAFTS), draft_of)?;
+        let left = drafts.into_iter().filter(|name| !is_kept(*name)).map(|name| self.draft(name));
+        left.chain(strays).try_for_each(fs::remove_file)
     }
 
     /// Gives a sealed draft its place as well; on disk when it returns.
@@ -243,6 +242,11 @@ impl Dirs {
     fn draft(&self, name: u64) -> PathBuf {
         self.store().join(DRAFTS).join(format!("{name:016x}"))
     }
+}
+
+/// The name that a draft's file has; one that is being filled has none yet.
+fn draft_of(file: &str) -> Option<u64> {
+    u64::from_str_radix(file, 16).ok().filter(|name| file == format!("{name:016x}"))
 }
 
 fn fill(path: &Path, from: Option<&Body>, upto: u64) -> io::Result<(File, u64)> {

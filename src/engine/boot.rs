@@ -174,8 +174,8 @@ impl Engine {
             Ok::<_, Error>(update.begin_server(boot.connection)?)
         })?;
         self.files = FileNumbers::of(generation);
-        if !follows && let Ok(outside) = self.outside() {
-            outside.dirs.drop_drafts().unwrap_or_else(|error| log::warn!("drafts of items are left over: {error}"));
+        if !follows {
+            self.drop_drafts(|_| false);
         }
         Ok(generation)
     }

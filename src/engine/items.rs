@@ -258,17 +258,19 @@ impl Engine {
         self.outside()?.dirs.item(shelf, id, file).map(Some).map_err(Error::outside)
     }
 
-    /// A name for a draft that no handle has.
-    pub fn draft_name(&self) -> u64 {
-        self.files.next()
-    }
-
     /// Begins a draft with the first `upto` bytes of what is there.
     ///
     /// # Errors
     /// What the filesystem says.
     pub fn begin_draft(&self, name: u64, from: Option<&Body>, upto: u64) -> Result<Draft> {
         self.outside()?.dirs.begin_draft(name, from, upto).map_err(Error::outside)
+    }
+
+    /// Takes the drafts away that servers before left and nobody goes on with; `is_kept` knows the names of
+    /// the others.
+    pub fn drop_drafts(&self, is_kept: impl Fn(u64) -> bool) {
+        let Ok(outside) = self.outside() else { return };
+        outside.dirs.drop_drafts(is_kept).unwrap_or_else(|error| log::warn!("drafts of items are left over: {error}"));
     }
 
     /// The draft of this name that a server before left.

@@ -80,7 +80,8 @@ impl Handles {
         }
     }
 
-    fn number(&self) -> u64 {
+    /// A number that nothing else of this server has.
+    pub(super) fn number(&self) -> u64 {
         let count = self.next.fetch_add(1, Ordering::Relaxed) % ITEM_HANDLE;
         (self.generation << COUNTER_BITS) | count
     }

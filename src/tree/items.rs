@@ -419,7 +419,7 @@ impl Tree {
         }
         let serial = split(number).0;
         let (item, body) = self.engine.item_and_body(serial)?.ok_or(Refusal::Gone)?;
-        let mut draft = self.engine.begin_draft(self.engine.draft_name(), body.as_ref(), size)?;
+        let mut draft = self.engine.begin_draft(self.handles.number(), body.as_ref(), size)?;
         let done = draft
             .set_size(size)
             .map_err(outside)

@@ -99,6 +99,8 @@ impl Tree {
             Ok(shown) => shown.into_iter().for_each(|shown| pinned.pin(shown)),
             Err(error) => log::warn!("what is mounted cannot be told: {error}"),
         }
+        // No handle will come for what was cut off by path: that request is done anew.
+        engine.drop_drafts(items::is_item);
         Ok(Tree {
             engine,
             handles: Handles::new(setup.generation, Keep::open(setup.run_root.join("handles"))?),

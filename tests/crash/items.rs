@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::full::store_on_disk;
-use crate::support::{Mounted, Random, errno, seed, succeed};
+use crate::support::{Mounted, Random, errno, kill, seed, succeed, wait_until};
 
 /// A whole content is one number, many times.
 fn content(number: u32) -> Vec<u8> {
@@ -53,6 +53,34 @@ fn an_item_is_old_or_new_whenever_a_server_is_killed() {
         }
     });
     succeed(std::process::Command::new("sha256sum").args(["-c", "../digests"]).current_dir(path.parent().unwrap()));
+}
+
+#[test]
+fn a_truncation_by_path_leaves_no_draft_behind() {
+    let tree = Mounted::new();
+    let id = tree.make("web");
+    let path = tree.path(&format!("ctr/{id}/data/k"));
+    fs::write(&path, vec![1; 48 << 20]).unwrap();
+    let drafts = || -> Vec<String> {
+        let entries = fs::read_dir(tree.store.join("drafts")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // A handle's draft outlives the server, with what was written.
+    let mut open = OpenOptions::new().write(true).open(tree.path("ctr/web/data/k")).unwrap();
+    open.write_all(b"2").unwrap();
+    let own = drafts();
+    assert_eq!(own.len(), 1);
+    thread::scope(|scope| {
+        let cut = scope.spawn(|| nix::unistd::truncate(&path, 40 << 20).unwrap());
+        wait_until("a draft is made the item", || drafts().iter().any(|draft| draft.len() == 16 && *draft != own[0]));
+        kill(tree.server());
+        cut.join().unwrap();
+    });
+    assert_eq!(fs::metadata(&path).unwrap().len(), 40 << 20);
+    assert_eq!(drafts(), own);
+    drop(open);
+    wait_until("it is closed", || drafts().is_empty());
+    assert_eq!(fs::read(&path).unwrap()[..2], [b'2', 1]);
 }
 
 #[test]
