@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::FS_TYPE;
 use super::closers::CLOSERS;
@@ -31,6 +31,9 @@ pub(super) const WORLD: World = World { now, random };
 
 /// How often a server looks whether it can settle the store.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long what is mounted may still change by what a killed server had begun, which waited for an
+/// answer of ours.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// Of how many looks one takes out what is forgotten.
 const FORGETS: u64 = 60;
 /// The storage driver of a store that does not say.
@@ -161,6 +164,10 @@ impl Beside {
     pub(super) fn begin(&self, agreed: impl FnOnce() + Send + 'static) {
         let tree = Arc::clone(&self.tree);
         self.lanes.mount.run(move || {
+            let since = Instant::now();
+            while sys::process::has_undead_sibling() && since.elapsed() < AFTERMATH {
+                thread::sleep(Duration::from_millis(2));
+            }
             tree.reconcile();
             agreed();
         });

@@ -141,19 +141,63 @@ pub fn is_alive(pid: u32) -> bool {
     Stat::read(pid).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// The calls that only walk a tree, or change nothing but what is mounted. A killed thread may wait in
+/// them for a lock that somebody else holds until a filesystem of ours answers.
+const WALKS: [libc::c_long; 6] = [
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_statx,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_umount2,
+];
+
 /// Whether a thread of a process is at work in the kernel, or waits there for anything but the answer to
-/// a FUSE request. Where the kernel does not say what threads wait for, none is found that waits.
+/// a FUSE request, or to walk on. Where the kernel does not say what threads wait for, none is found that
+/// waits.
 pub fn is_at_work(pid: u32) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    threads.flatten().any(|thread| {
-        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    threads(pid).any(|thread| {
+        let read = |name| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}")).unwrap_or_default();
         // On a machine with much to do, one may have waited long for its turn.
-        if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('R')) {
+        if state_in(&read("stat")) == Some('R') {
             return true;
         }
-        let place = fs::read_to_string(thread.path().join("wchan")).unwrap_or_default();
-        !matches!(place.as_str(), "" | "0" | "request_wait_answer")
+        // One that has no memory any more closes its files, whatever it was called for last.
+        if memory(thread) != Memory::Gone && is_walk(&read("syscall")) {
+            return false;
+        }
+        !matches!(read("wchan").as_str(), "" | "0" | "request_wait_answer")
     })
+}
+
+/// Whether `/proc/PID/syscall`, the number of a call and its arguments, names one that writes no file.
+fn is_walk(syscall: &str) -> bool {
+    let mut words = syscall.split(' ');
+    let Some(call) = words.next().and_then(|word| word.parse().ok()) else { return false };
+    let flags = words.nth(2).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let writes = |flags: i32| flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
+    WALKS.contains(&call) && (call != libc::SYS_openat || !flags.is_none_or(writes))
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok())
+}
+
+fn state_in(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Whether a thread is left of a dead process that our parent started, too.
+pub fn has_undead_sibling() -> bool {
+    let parent = std::os::unix::process::parent_id();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let stat = |pid: u32, thread: u32| fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat"));
+    let is_dead = |pid, thread| stat(pid, thread).map_or(true, |stat| matches!(state_in(&stat), Some('Z' | 'X')));
+    children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .any(|pid| is_dead(pid, pid) && threads(pid).any(|thread| !is_dead(pid, thread)))
 }
 
 /// Asks a process to end (SIGTERM).
@@ -241,6 +285,19 @@ mod tests {
         }
         assert_eq!((memory(child.id()), memory(std::process::id())), (Memory::Gone, Memory::Program));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn calls_that_write_files_are_no_walks() {
+        let line =
+            |call: libc::c_long, flags: i32| format!("{call} 0xffffff9c 0x7f00 {flags:#x} 0x0 0x0 0x0 0x7f 0x7f\n");
+        assert!(is_walk(&line(libc::SYS_move_mount, 0x40)) && is_walk(&line(libc::SYS_openat, libc::O_PATH)));
+        for flags in [libc::O_CREAT | libc::O_WRONLY, libc::O_TRUNC | libc::O_RDWR] {
+            assert!(!is_walk(&line(libc::SYS_openat, flags)));
+        }
+        assert!(!is_walk(&line(libc::SYS_pwrite64, 0)) && !is_walk(&line(libc::SYS_close, 0)));
+        assert!(!is_walk("running\n") && !is_walk("-1 0x7f 0x7f\n") && !is_walk(""));
+        assert!(!is_at_work(u32::MAX));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill as send};
+use nix::unistd::Pid;
 
 use crate::load::{Load, kill_at_random, kill_both, kills, mounts_at};
 use crate::support::{Mounted, Random, Scratch, is_alive, is_mounted, kill, mountinfo, seed, wait_until};
@@ -64,6 +66,10 @@ impl Host {
 
 fn mounts_of(id: &str) -> Vec<String> {
     mountinfo().lines().filter(|line| line.split(' ').nth(4).unwrap().contains(id)).map(str::to_owned).collect()
+}
+
+fn signal(pid: u32, signal: Signal) {
+    send(Pid::from_raw(pid as i32), signal).unwrap();
 }
 
 fn set(root: &Path, id: &str, mounted: u8) -> io::Result<()> {
@@ -123,6 +129,53 @@ fn on_the_way(root: &Path, id: &str) {
         let _ = symlink("x", &way);
         let _ = fs::metadata(&way);
         let _ = fs::read_dir(&way).map(Iterator::count);
+    }
+}
+
+/// Stops the server at a moment when one of its threads waits in move_mount(2) for the lock of a directory
+/// that others look names up in, and kills it then.
+fn kill_while_it_waits_for_a_lock(server: u32) {
+    let call = format!("{} ", nix::libc::SYS_move_mount);
+    let waits = |thread: &Path| {
+        let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default();
+        read("syscall").starts_with(&call) && read("wchan").contains("lock_mount")
+    };
+    let threads = || fs::read_dir(format!("/proc/{server}/task")).unwrap().flatten().map(|thread| thread.path());
+    wait_until("it is met while it waits", || {
+        signal(server, Signal::SIGSTOP);
+        thread::sleep(Duration::from_micros(200));
+        let is_met = threads().any(|thread| waits(&thread));
+        signal(server, if is_met { Signal::SIGKILL } else { Signal::SIGCONT });
+        is_met
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_a_lock_of_the_tree_does_not_hold_the_next_server_up() {
+    for round in 0..5 {
+        let host = Host::new();
+        let (id, device) = (host.make(0), fs::metadata(&host.tree.at).unwrap().dev());
+        let mut load = Load::new();
+        for number in 0..8 {
+            let missing = host.tree.path(&format!("ctr/{id}/rootfs/missing-{number}"));
+            load.spawn("walker", move |_| assert!(!missing.exists()));
+        }
+        let (root, mounts) = (host.tree.at.clone(), id.clone());
+        load.spawn("mounter", move |round| set(&root, &mounts, (round % 2 == 0) as u8).unwrap());
+        kill_while_it_waits_for_a_lock(host.tree.server());
+        let version = host.tree.path("version");
+        let asks = thread::spawn(move || fs::read_to_string(version).map(drop));
+        let until = Instant::now() + Duration::from_secs(5);
+        while !asks.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if !asks.is_finished() {
+            abort(&host.tree, device);
+            panic!("no server answers, round {round}");
+        }
+        asks.join().unwrap().unwrap();
+        println!("{:?}", load.end());
+        host.agrees(&id);
     }
 }
 
