@@ -100,6 +100,8 @@ impl Server {
         // the next mount replaces. If it is dead already, the link is closed and will tell.
         sys::process::die_with_parent().map_err(ServerError::Setup)?;
         sys::signal::unblock_all().map_err(ServerError::Setup)?;
+        // Each open item is one.
+        sys::fd::raise_limit().map_err(ServerError::Setup)?;
         let inherited = |number| sys::fd::inherited(number).map_err(ServerError::Setup);
         Ok(Self {
             device: inherited(job.device)?,

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use rustix::process::{Resource, Rlimit};
 
 /// Whether flags of open(2) have O_APPEND.
 pub fn is_append(flags: i32) -> bool {
@@ -130,6 +131,12 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::R
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     poll(&mut polled, timeout)?;
     Ok(polled.iter().map(|fd| !fd.revents().unwrap_or(PollFlags::empty()).is_empty()).collect())
+}
+
+/// Lets this process have as many descriptors as it may give itself.
+pub fn raise_limit() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// Whether `fd` is in the error state now (POLLERR); for `/dev/fuse`: its connection is gone.

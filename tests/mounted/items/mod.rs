@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::errno::Errno;
+use rustix::process::{Resource, Rlimit};
 
-use crate::support::{Mounted, Random, Scratch, errno, seed, succeed, text};
+use crate::support::{CTRFS, Mounted, Random, Scratch, errno, seed, succeed, text};
 
 const SHELLS: [&[&str]; 3] = [&["bash"], &["dash"], &["busybox", "sh"]];
 
@@ -283,4 +284,24 @@ fn two_keys_are_swapped_in_one_step() {
 
 fn libc_o_sync() -> i32 {
     nix::fcntl::OFlag::O_SYNC.bits()
+}
+
+#[test]
+fn an_item_is_open_more_often_than_a_process_usually_has_files() {
+    const MANY: usize = 1500;
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    assert!(limit.maximum.is_none_or(|most| most > 2 * MANY as u64), "a higher hard limit is needed");
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let (tree, data) = with_container();
+    tree.unmount();
+    let script = format!("ulimit -S -n 1024; exec {CTRFS} mount {} {}", tree.store.display(), tree.at.display());
+    succeed(Command::new("sh").args(["-c", &script]));
+    let item = tree.path(&format!("{data}/k"));
+    fs::write(&item, "content").unwrap();
+    let open: Vec<File> = (0..MANY).map(|_| File::open(&item).unwrap()).collect();
+    for mut file in open {
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+    }
 }
