@@ -40,6 +40,8 @@ pub struct Lanes {
     pub remove: Lane,
     /// Looks through directories.
     pub measure: Lane,
+    /// Looks into a rootfs for a spec.
+    pub bundle: Lane,
     /// Carries out tasks that may last.
     pub task: Lane,
     /// Copies and looks through the bytes of large files.
@@ -56,6 +58,7 @@ impl Lanes {
             mount: Lane::open("mount")?,
             remove: Lane::open("remove")?,
             measure: Lane::open("measure")?,
+            bundle: Lane::open("bundle")?,
             task: Lane::open("task")?,
             items: Lane::open("items")?,
         })

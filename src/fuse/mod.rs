@@ -105,9 +105,18 @@ impl Adapter {
             return Some(&self.lanes.task);
         }
         match work {
-            Work::Read => self.tree.measures(opened.ino).then_some(&self.lanes.measure),
+            Work::Read => self.measuring(opened.ino),
             Work::Write | Work::Commit => self.tree.waits_for_mounts(opened.ino).then_some(&self.lanes.mount),
         }
+    }
+
+    /// The thread for what an entry gathers. Runtimes wait for a spec, and anybody may have all else
+    /// gathered again and again.
+    fn measuring(&self, number: u64) -> Option<&Lane> {
+        if self.tree.is_bundle(number) {
+            return Some(&self.lanes.bundle);
+        }
+        self.tree.measures(number).then_some(&self.lanes.measure)
     }
 
     fn enter(&self, entered: &Entered, reply: ReplyEntry) {
@@ -184,9 +193,9 @@ impl Filesystem for Adapter {
             let adapter = self.clone();
             return self.lanes.items.run(move || getattr(&adapter));
         }
-        if self.tree.measures(ino.0) {
+        if let Some(lane) = self.measuring(ino.0) {
             let adapter = self.clone();
-            return self.lanes.measure.run(move || getattr(&adapter));
+            return lane.run(move || getattr(&adapter));
         }
         getattr(self);
     }

@@ -347,7 +347,12 @@ impl Tree {
         mounted && self.engine.view().is_ok_and(|view| has_some(&view))
     }
 
-    /// Whether reading an entry looks through directories or into a rootfs, and is for a thread of its own.
+    /// Whether reading an entry makes a spec, which looks into a rootfs, and is for a thread of its own.
+    pub fn is_bundle(&self, number: Ino) -> bool {
+        matches!(ino::split(number), (1.., plan::BUNDLE_SLOT))
+    }
+
+    /// Whether reading an entry looks through directories, and is for a thread of its own.
     /// The check of the store looks through all layers.
     pub fn measures(&self, number: Ino) -> bool {
         let is_own_layer = || {
@@ -356,7 +361,7 @@ impl Tree {
         };
         match ino::split(number) {
             (0, slot) => plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Check),
-            (_, plan::SIZE_RW_SLOT | plan::BUNDLE_SLOT) => true,
+            (_, plan::SIZE_RW_SLOT) => true,
             // Another kind of object has something else in this slot.
             (_, plan::LAYER_SIZE_SLOT) => is_own_layer(),
             _ => false,

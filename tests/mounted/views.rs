@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ctrfs::sys::host::is_host_root;
 use nix::errno::Errno;
@@ -475,4 +478,37 @@ fn root_other_users_and_the_end_of_caches_detach_no_view() {
         assert_eq!(host.mounts_of(&id), before);
         host.tree.kill_server();
     }
+}
+
+#[test]
+fn a_spec_does_not_wait_for_what_others_have_gathered() {
+    let host = Host::new();
+    host.import();
+    let id = host.make("web", "\"image\":\"plain\"");
+    host.set("web", "1").unwrap();
+    (0..20_000).for_each(|number| drop(File::create(host.view(&id, "rootfs").join(number.to_string())).unwrap()));
+    let (size, spec) = (host.tree.path("ctr/web/size-rw"), host.tree.path("ctr/web/config.json"));
+    let time = |path: &Path| {
+        let since = Instant::now();
+        fs::read(path).unwrap();
+        since.elapsed()
+    };
+    let alone = time(&size);
+    let stop = AtomicBool::new(false);
+    let waits = thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    time(&size);
+                }
+            });
+        }
+        thread::sleep(alone * 2);
+        let waits: Vec<Duration> = (0..5).map(|_| time(&spec)).collect();
+        stop.store(true, Ordering::Relaxed);
+        waits
+    });
+    let shortest = *waits.iter().min().unwrap();
+    assert!(shortest < alone * 3, "{waits:?} beside gatherings of {alone:?}, each behind seven others");
+    host.set("web", "0").unwrap();
 }
