@@ -378,7 +378,7 @@ impl Filesystem for Adapter {
         fh: FileHandle,
         offset: u64,
         size: u32,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
@@ -391,7 +391,12 @@ impl Filesystem for Adapter {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(adapter.refuse(asker, "read", Place::At(ino.0), &error)),
             };
-        match self.lane(Opened { ino: ino.0, fh: fh.0 }, Work::Read, &[]) {
+        // One that may be written is held by what it asks for until that is mounted.
+        let lane = match flags.acc_mode() != OpenAccMode::O_RDONLY && self.tree.is_mounted_entry(ino.0) {
+            true => Some(&self.lanes.mount),
+            false => self.lane(Opened { ino: ino.0, fh: fh.0 }, Work::Read, &[]),
+        };
+        match lane {
             Some(lane) => {
                 let adapter = self.clone();
                 lane.run(move || read(&adapter));

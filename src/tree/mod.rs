@@ -328,9 +328,13 @@ impl Tree {
         let (serial, slot) = ino::split(number);
         match (serial, slot) {
             (0, slot) => plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Control),
-            (_, plan::MOUNTED_SLOT) => true,
-            _ => false,
+            _ => self.is_mounted_entry(number),
         }
+    }
+
+    /// Whether writing an entry mounts or unmounts a container.
+    pub fn is_mounted_entry(&self, number: Ino) -> bool {
+        matches!(ino::split(number), (1.., plan::MOUNTED_SLOT))
     }
 
     /// Whether removing a directory takes mounts away, and is for a thread of its own.

@@ -1,11 +1,12 @@
 //! Mounting rootfs and shm through `mounted`, and what becomes of the views in the tree.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -478,6 +479,43 @@ fn root_other_users_and_the_end_of_caches_detach_no_view() {
         assert_eq!(host.mounts_of(&id), before);
         host.tree.kill_server();
     }
+}
+
+/// Ends the connection where something in it waits for itself.
+fn abort(device: u64) {
+    let minor = nix::sys::stat::minor(device);
+    let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
+}
+
+#[test]
+fn a_read_of_the_handle_that_mounts_waits_where_nobody_else_does() {
+    let host = Host::with_options("threads=1");
+    host.plain("web");
+    let device = fs::metadata(&host.tree.at).unwrap().dev();
+    let path = host.tree.path("ctr/web/mounted");
+    let file = Arc::new(OpenOptions::new().read(true).write(true).open(path).unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done, ended) = mpsc::channel();
+    let (writes, wrote) = (Arc::clone(&file), done.clone());
+    thread::spawn(move || {
+        let mut mount = |round: usize| (&*writes).write_all(if round % 2 == 0 { b"1\n" } else { b"0\n" });
+        wrote.send((0..20).try_for_each(&mut mount)).unwrap();
+    });
+    let stopped = Arc::clone(&stop);
+    thread::spawn(move || {
+        let (mut bytes, mut read) = ([0; 8], Ok(()));
+        while read.is_ok() && !stopped.load(Ordering::Relaxed) {
+            read = file.read_at(&mut bytes, 0).map(drop);
+        }
+        done.send(read).unwrap();
+    });
+    let written = ended.recv_timeout(Duration::from_secs(20));
+    stop.store(true, Ordering::Relaxed);
+    if written.is_err() {
+        abort(device);
+    }
+    written.expect("it goes on").unwrap();
+    ended.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
 }
 
 #[test]
