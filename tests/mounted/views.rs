@@ -498,7 +498,7 @@ fn a_read_of_the_handle_that_mounts_waits_where_nobody_else_does() {
     let (done, ended) = mpsc::channel();
     let (writes, wrote) = (Arc::clone(&file), done.clone());
     thread::spawn(move || {
-        let mut mount = |round: usize| (&*writes).write_all(if round % 2 == 0 { b"1\n" } else { b"0\n" });
+        let mut mount = |round: usize| (&*writes).write_all([b"1\n", b"0\n"][round % 2]);
         wrote.send((0..20).try_for_each(&mut mount)).unwrap();
     });
     let stopped = Arc::clone(&stop);
