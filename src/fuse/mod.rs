@@ -359,6 +359,11 @@ impl Filesystem for Adapter {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
         match self.tree.open(asker(request).caller, ino.0, write) {
+            // Else the kernel would have all others who write wait for a task.
+            Ok(opened) if write && self.tree.is_control(ino.0) => {
+                let flags = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+                reply.opened(FileHandle(opened.fh), flags);
+            }
             Ok(opened) if write => reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO),
             Ok(opened) => {
                 reply.opened(FileHandle(opened.fh), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);

@@ -325,11 +325,13 @@ impl Tree {
 
     /// Whether an operation on an open file may wait for mounts, and is for a thread of its own.
     pub fn waits_for_mounts(&self, number: Ino) -> bool {
+        self.is_control(number) || self.is_mounted_entry(number)
+    }
+
+    /// Whether an entry takes orders.
+    pub fn is_control(&self, number: Ino) -> bool {
         let (serial, slot) = ino::split(number);
-        match (serial, slot) {
-            (0, slot) => plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Control),
-            _ => self.is_mounted_entry(number),
-        }
+        serial == 0 && plan::fixed(slot).is_some_and(|entry| entry.shape == plan::Shape::Control)
     }
 
     /// Whether writing an entry mounts or unmounts a container.

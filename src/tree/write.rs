@@ -10,7 +10,7 @@ use super::keep::{ReadNote, warn_unkept};
 use super::node::{Head, Node, Object};
 use super::plan::{Entry, Shape};
 use super::texts::Written;
-use super::{Caller, Outcome, Place, Result, Tree, control, ino, plan};
+use super::{Caller, Outcome, Place, Result, Tree, control};
 use crate::engine::{Edit, Error, Origin};
 use crate::model::error::Refusal;
 use crate::model::id::Id;
@@ -119,8 +119,7 @@ impl Tree {
     /// Whether what is asked of an open file may last, and is for a thread of its own: a write to `control`
     /// with a task, and whatever uses its handle meanwhile.
     pub fn lasts(&self, opened: Opened, data: &[u8]) -> bool {
-        let (serial, slot) = ino::split(opened.ino);
-        if serial != 0 || plan::fixed(slot).is_none_or(|entry| entry.shape != Shape::Control) {
+        if !self.is_control(opened.ino) {
             return false;
         }
         let handle = self.handles.file(opened.fh);

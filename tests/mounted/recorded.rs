@@ -6,9 +6,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use nix::mount::{MntFlags, MsFlags};
+use nix::sys::signal::{Signal, kill as send};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::exporting::torture;
@@ -373,4 +379,32 @@ fn a_record_that_never_was_one() {
     let spread = format!("image-layer-missing image/{}: a layer of it is damaged: removed", image.id());
     let end = "ok: 0 containers, 0 pods, 0 images, 0 layers";
     assert_eq!(text(&tree.ctrfs(&["check", "--repair"])), format!("{line}: removed\n{spread}\n{end}\n"));
+}
+
+#[test]
+fn orders_do_not_wait_for_a_task() {
+    let (tree, other) = (Mounted::new(), Mounted::new());
+    Image::new("apart", &["a"]).import(&tree, &["apart"]);
+    ["a", "b"].iter().for_each(|name| fs::create_dir(tree.path("pod").join(name)).unwrap());
+    // A layer that is another tree, whose server does not answer.
+    let layers = tree.store.join("layers");
+    let layer = fs::read_dir(&layers).unwrap().next().unwrap().unwrap().path().join("fs");
+    nix::mount::mount(Some(&other.at), &layer, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let server = Pid::from_raw(other.server() as i32);
+    send(server, Signal::SIGSTOP).unwrap();
+    let (done, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        let task = scope.spawn(|| tree.ctrfs(&["check", "--contents"]));
+        thread::sleep(Duration::from_millis(300));
+        let lasts = !task.is_finished();
+        for name in ["a", "b"] {
+            let (tree, done) = (&tree, done.clone());
+            scope.spawn(move || done.send(text(&tree.ctrfs(&["rm", "--recursive", name]))));
+        }
+        let removed = [(); 2].map(|()| ended.recv_timeout(Duration::from_secs(5)));
+        send(server, Signal::SIGCONT).unwrap();
+        assert!(lasts, "{}", text(&task.join().unwrap()));
+        assert!(removed.iter().all(|removed| removed.as_ref().is_ok_and(|said| said.is_empty())), "{removed:?}");
+    });
+    nix::mount::umount2(&layer, MntFlags::MNT_DETACH).unwrap();
 }
