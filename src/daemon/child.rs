@@ -16,6 +16,9 @@ use super::link::{self, FromKeeper, FromServer, KeeperLink, LinkError};
 /// How long a process may be a zombie whose threads have not all ended, before it is given up.
 const ZOMBIE_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long the last threads of a process that was killed may take.
+const KILLED_LIMIT: Duration = Duration::from_millis(400);
+
 /// The file that this process was started from.
 #[derive(Debug, Clone)]
 pub struct Program(PathBuf);
@@ -173,7 +176,7 @@ impl Child {
         let _ = sys::fd::wait_readable(&[self.pidfd.as_fd()], Some(grace));
         if !self.is_reaped() {
             self.kill();
-            let _ = sys::fd::wait_readable(&[self.pidfd.as_fd()], Some(grace));
+            let _ = sys::fd::wait_readable(&[self.pidfd.as_fd()], Some(KILLED_LIMIT));
         }
         self.is_reaped()
     }

@@ -26,8 +26,11 @@ use super::store_lock::{LockError, StoreLock};
 /// How often the keeper looks for what no descriptor tells it.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a server gets to end by itself once the filesystem is unmounted.
+/// How long a server gets to end by itself that may have somebody to answer still.
 const GRACE: Duration = Duration::from_millis(400);
+
+/// How long it gets when nobody is left: it takes away what is mounted, and each end may write to a disk.
+const LEAVING: Duration = Duration::from_secs(30);
 
 /// How long the kernel gets to say INIT after mount(2).
 const INIT_DEADLINE: Duration = Duration::from_secs(5);
@@ -394,9 +397,12 @@ impl Keeper {
         if let Some(mount) = &self.mount {
             report(detach(mount.id, &self.job.store).err());
         }
-        let mut servers = self.undead;
-        servers.extend(self.server.take());
-        let dead = servers.iter_mut().all(|server| server.put_to_rest(GRACE));
+        let is_leaving = sys::fd::has_failed(self.device.as_fd()).unwrap_or(false);
+        let grace = if is_leaving { LEAVING } else { GRACE };
+        let mut dead = self.server.take().is_none_or(|mut server| server.put_to_rest(grace));
+        for mut server in self.undead {
+            dead &= server.put_to_rest(GRACE);
+        }
         if let Some(mount) = self.mount {
             for error in mount.run_root.remove() {
                 report(Some(error));

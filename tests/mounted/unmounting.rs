@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -178,6 +180,23 @@ fn umount_leaves_nothing() {
     took.sort();
     println!("from umount to nothing: {took:?}");
     assert!(took[took.len() / 2] < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn a_server_that_needs_longer_takes_away_what_is_mounted() {
+    let (tree, source) = (Mounted::new(), Scratch::new());
+    assert!(tree.ctrfs(&["image", "import", &format!("dir:{}", source.path().display()), "plain"]).status.success());
+    fs::write(tree.path("create/ctr"), "{\"name\":\"web\",\"image\":\"plain\"}").unwrap();
+    tree.echo("1", "ctr/web/mounted").unwrap();
+    let run_root = PathBuf::from(tree.read("runtime-config/run-root").trim_end());
+    let [keeper, server] = [tree.keeper(), tree.server()];
+    signal(server, Signal::SIGSTOP);
+    umount2(&tree.at, MntFlags::MNT_DETACH).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert!(is_alive(server) && is_alive(keeper));
+    signal(server, Signal::SIGCONT);
+    wait_until("keeper and server end", || !is_alive(server) && !is_alive(keeper));
+    assert!(!run_root.exists(), "{}", mountinfo());
 }
 
 #[test]
