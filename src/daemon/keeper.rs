@@ -397,7 +397,8 @@ impl Keeper {
         if let Some(mount) = &self.mount {
             report(detach(mount.id, &self.job.store).err());
         }
-        let is_leaving = sys::fd::has_failed(self.device.as_fd()).unwrap_or(false);
+        // A device that was never mounted has failed, too, and its server waits for a word of ours.
+        let is_leaving = self.mount.is_some() && sys::fd::has_failed(self.device.as_fd()).unwrap_or(false);
         let grace = if is_leaving { LEAVING } else { GRACE };
         let mut dead = self.server.take().is_none_or(|mut server| server.put_to_rest(grace));
         for mut server in self.undead {
