@@ -70,13 +70,24 @@ fn a_truncation_by_path_leaves_no_draft_behind() {
     open.write_all(b"2").unwrap();
     let own = drafts();
     assert_eq!(own.len(), 1);
-    thread::scope(|scope| {
-        let cut = scope.spawn(|| nix::unistd::truncate(&path, 40 << 20).unwrap());
+    let is_killed = AtomicBool::new(false);
+    let size = thread::scope(|scope| {
+        let cut = scope.spawn(|| {
+            let mut sizes = [40 << 20, 41 << 20].into_iter().cycle();
+            loop {
+                let size = sizes.next().unwrap();
+                nix::unistd::truncate(&path, size).unwrap();
+                if is_killed.load(Ordering::Relaxed) {
+                    return size as u64;
+                }
+            }
+        });
         wait_until("a draft is made the item", || drafts().iter().any(|draft| draft.len() == 16 && *draft != own[0]));
         kill(tree.server());
-        cut.join().unwrap();
+        is_killed.store(true, Ordering::Relaxed);
+        cut.join().unwrap()
     });
-    assert_eq!(fs::metadata(&path).unwrap().len(), 40 << 20);
+    assert_eq!(fs::metadata(&path).unwrap().len(), size);
     assert_eq!(drafts(), own);
     drop(open);
     wait_until("it is closed", || drafts().is_empty());

@@ -319,23 +319,6 @@ fn a_handle_that_has_read_nothing_is_refused_after_a_change_across_servers() {
 }
 
 #[test]
-fn what_a_handle_has_read_is_known_however_many_others_came_since() {
-    const OTHERS: usize = 70_000;
-    let tree = Mounted::new();
-    tree.make("web");
-    let path = tree.path("ctr/web/config");
-    let mut held = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    held.read_to_end(&mut Vec::new()).unwrap();
-    append(&path, r#"{"labels":{"by":"another"}}"#);
-    for _ in 0..OTHERS {
-        File::open(tree.path("ctr/web/name")).unwrap().read_exact(&mut [0; 4]).unwrap();
-    }
-    tree.kill_server();
-    assert_eq!(errno(held.write_all(b"{\"labels\":{\"by\":\"held\"}}")), Errno::ESTALE);
-    assert_eq!(json(&path)["labels"]["by"], "another");
-}
-
-#[test]
 fn a_listing_goes_on_at_the_next_server() {
     let tree = Mounted::new();
     let documents: String = (0..STILL).map(|n| format!("{{\"name\":\"still-{n}\"}}\n")).collect();

@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use serde_json::json;
 
-use crate::support::{Mounted, Scratch, errno, is_alive, kill, mountinfo, wait_until};
+use crate::mounting::kill_both;
+use crate::support::{Mounted, Scratch, errno, mountinfo, wait_until};
 use crate::tools::{append, create, json, refused};
 
 fn mounted_with(tree: &Mounted, rootfs: &Path) -> String {
@@ -57,11 +58,7 @@ fn a_server_that_begins_leaves_the_small_files_of_what_is_mounted() {
 fn one_on_a_filesystem_that_is_dead_counts_as_mounted() {
     let (tree, dead) = (Mounted::new(), Mounted::new());
     let id = mounted_with(&tree, &dead.at);
-    let (keeper, server) = (dead.keeper(), dead.server());
-    kill(keeper);
-    kill(server);
-    wait_until("both are dead", || !is_alive(keeper) && !is_alive(server));
-    assert_eq!(errno(fs::metadata(&dead.at)), Errno::ENOTCONN);
+    kill_both(&dead);
 
     assert_eq!(tree.read("ctr/web/mounted"), "1\n");
     assert_eq!(errno(fs::remove_file(tree.path("ctr/web"))), Errno::EBUSY);

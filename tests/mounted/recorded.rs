@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::exporting::torture;
 use crate::importing::{PODMAN, podman_images, sh};
 use crate::support::images::{Image, create, names_in, staging_dir};
-use crate::support::{CTRFS, Mounted, Scratch, mountinfo, succeed, text};
+use crate::support::{CTRFS, Mounted, Scratch, mountinfo, succeed, text, wait_until};
 use crate::tools::need;
 
 /// What is imported, and damaged.
@@ -390,20 +390,21 @@ fn orders_do_not_wait_for_a_task() {
     let layers = tree.store.join("layers");
     let layer = fs::read_dir(&layers).unwrap().next().unwrap().unwrap().path().join("fs");
     nix::mount::mount(Some(&other.at), &layer, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let connection = nix::sys::stat::minor(fs::metadata(&other.at).unwrap().dev());
     let server = Pid::from_raw(other.server() as i32);
     send(server, Signal::SIGSTOP).unwrap();
     let (done, ended) = mpsc::channel();
     thread::scope(|scope| {
         let task = scope.spawn(|| tree.ctrfs(&["check", "--contents"]));
-        thread::sleep(Duration::from_millis(300));
-        let lasts = !task.is_finished();
+        let waiting = format!("/sys/fs/fuse/connections/{connection}/waiting");
+        wait_until("the task waits for it", || fs::read_to_string(&waiting).unwrap().trim() != "0");
         for name in ["a", "b"] {
             let (tree, done) = (&tree, done.clone());
             scope.spawn(move || done.send(text(&tree.ctrfs(&["rm", "--recursive", name]))));
         }
         let removed = [(); 2].map(|()| ended.recv_timeout(Duration::from_secs(5)));
         send(server, Signal::SIGCONT).unwrap();
-        assert!(lasts, "{}", text(&task.join().unwrap()));
+        task.join().unwrap();
         assert!(removed.iter().all(|removed| removed.as_ref().is_ok_and(|said| said.is_empty())), "{removed:?}");
     });
     nix::mount::umount2(&layer, MntFlags::MNT_DETACH).unwrap();

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ctrfs::sys::process::Stat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -44,20 +45,32 @@ impl Place {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Stops a process inside the container's own layer.
-    fn stop_within(&self, child: &Child) {
-        let (pid, inside) = (Pid::from_raw(child.id() as i32), self.upper.join("d"));
-        let is_inside = |link: &Path| link.to_str().is_some_and(|link| link.starts_with(inside.to_str().unwrap()));
-        let fds = PathBuf::from(format!("/proc/{pid}/fd"));
-        let deadline = Instant::now() + Duration::from_secs(10);
+    /// Begins again until a process is stopped in the middle.
+    fn stopped(&self, arguments: &[&str], is_amidst: impl Fn(&Child) -> bool) -> Child {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut child = self.begin(arguments);
         loop {
-            let open = fs::read_dir(&fds).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-            if open.into_iter().any(|link| is_inside(&link)) {
-                kill(pid, Signal::SIGSTOP).unwrap();
-                return;
+            assert!(Instant::now() < deadline, "it is never met in the middle");
+            if child.try_wait().unwrap().is_some() {
+                child = self.begin(arguments);
+            } else if is_amidst(&child) {
+                signal(&child, Signal::SIGSTOP);
+                let state = || Stat::read(child.id()).unwrap().state;
+                wait_until("it stops or ends", || ['T', 'Z'].contains(&state()));
+                if state() == 'T' && is_amidst(&child) {
+                    return child;
+                }
+                signal(&child, Signal::SIGCONT);
             }
-            assert!(Instant::now() < deadline, "it does not go through the layer");
         }
+    }
+
+    /// Whether a process has a directory of the container's own layer open.
+    fn has_open(&self, child: &Child) -> bool {
+        let inside = self.upper.join("d").to_str().unwrap().to_owned();
+        let fds = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+        let mut open = fds.filter_map(|fd| fs::read_link(fd.path()).ok());
+        open.any(|link| link.to_str().is_some_and(|link| link.starts_with(&inside)))
     }
 
     /// Removes the container, and waits until its files are gone.
@@ -73,6 +86,10 @@ impl Place {
     }
 }
 
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+}
+
 #[track_caller]
 fn refused(child: Child, sentence: &str) {
     let output = child.wait_with_output().unwrap();
@@ -83,11 +100,10 @@ fn refused(child: Child, sentence: &str) {
 #[test]
 fn root_a_commit_makes_no_image_of_what_is_left() {
     let place = Place::new();
+    let child = place.stopped(&["commit", "web", "half"], |child| place.has_open(child));
     let images = names_in(&place.tree.path("image"));
-    let child = place.begin(&["commit", "web", "half"]);
-    place.stop_within(&child);
     place.remove();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    signal(&child, Signal::SIGCONT);
     refused(child, "commit container web: it was removed meanwhile");
     assert_eq!(names_in(&place.tree.path("image")), images);
     assert_eq!(names_in(&staging_dir(&place.tree.store, "")), [""; 0]);
@@ -96,11 +112,10 @@ fn root_a_commit_makes_no_image_of_what_is_left() {
 #[test]
 fn root_a_diff_tells_nothing_of_what_is_left() {
     let place = Place::new();
-    let child = place.begin(&["diff", "web"]);
-    place.stop_within(&child);
+    let child = place.stopped(&["diff", "web"], |child| place.has_open(child));
     place.remove();
     place.make_again();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    signal(&child, Signal::SIGCONT);
     refused(child, "compare container web with its image: it was removed meanwhile");
 }
 
@@ -120,16 +135,15 @@ fn root_an_export_of_what_is_left_leaves_no_file() {
     let place = Place::new();
     let scratch = Scratch::new();
     let archive = scratch.path().join("web.tar");
-    fs::write(&archive, "old").unwrap();
-    let child = place.begin(&["export", "web", archive.to_str().unwrap()]);
     let written = || {
         let temporary = names_in(scratch.path()).into_iter().find(|name| name.starts_with(".ctrfs-"));
         temporary.map_or(0, |name| fs::metadata(scratch.path().join(name)).map_or(0, |file| file.len()))
     };
-    wait_until("it has begun", || written() > 0);
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGSTOP).unwrap();
+    let half = (DIRECTORIES * FILES * 1000 / 2) as u64;
+    let child = place.stopped(&["export", "web", archive.to_str().unwrap()], |_| (1..half).contains(&written()));
+    fs::write(&archive, "old").unwrap();
     place.remove();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    signal(&child, Signal::SIGCONT);
     refused(child, "export container web: it was removed meanwhile");
     assert_eq!(names_in(scratch.path()), ["web.tar"]);
     assert_eq!(fs::read_to_string(&archive).unwrap(), "old");

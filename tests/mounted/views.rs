@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -532,16 +532,19 @@ fn a_spec_does_not_wait_for_what_others_have_gathered() {
         since.elapsed()
     };
     let alone = time(&size);
-    let stop = AtomicBool::new(false);
+    let (stop, begun) = (AtomicBool::new(false), Barrier::new(9));
     let waits = thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
+                time(&size);
+                begun.wait();
                 while !stop.load(Ordering::Relaxed) {
                     time(&size);
                 }
             });
         }
-        thread::sleep(alone * 2);
+        begun.wait();
+        thread::sleep(alone / 2);
         let waits: Vec<Duration> = (0..5).map(|_| time(&spec)).collect();
         stop.store(true, Ordering::Relaxed);
         waits
