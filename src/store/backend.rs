@@ -60,8 +60,8 @@ impl StorageBackend for Unlocked {
     }
 }
 
-/// A backend whose first failure is noted: from then on redb refuses whatever it has not cached, until the
-/// database is opened anew.
+/// A backend whose first failure is noted: from then on redb may refuse whatever it has not cached, until
+/// the database is opened anew.
 #[derive(Debug)]
 pub(super) struct Noting<B> {
     backend: B,

@@ -78,6 +78,11 @@ impl Opened {
     fn is_useful(&self) -> bool {
         !self.failed.load(Ordering::Acquire)
     }
+
+    /// Does something, after whose failure it is opened anew.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        work(&self.db).inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
 }
 
 /// Makes a store in a directory that is absent or empty, under a UUID of its own.
@@ -239,7 +244,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot(self.opened()?.begin_read()?))
+        Ok(Snapshot(self.opened()?.db.begin_read()?))
     }
 
     /// Runs one request's checks and writes and commits them, all or nothing; returns once they are on
@@ -295,84 +300,59 @@ impl Store {
         if !self.unsettled.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let settled = self.commit_for_quick_repair();
-        if settled.is_err() {
-            self.reopen();
-        }
-        settled
-    }
-
-    fn commit_for_quick_repair(&self) -> Result<(), StoreError> {
-        let db = self.opened()?;
-        let mut txn = db.begin_write()?;
-        txn.set_quick_repair(true);
-        txn.commit()?;
-        Ok(())
+        self.opened()?.with(|db| {
+            let mut txn = db.begin_write()?;
+            txn.set_quick_repair(true);
+            Ok(txn.commit()?)
+        })
     }
 
     /// The database, opened anew where an I/O error has made it useless, in reading too.
-    fn opened(&self) -> Result<MappedRwLockReadGuard<'_, Database>, StoreError> {
+    fn opened(&self) -> Result<MappedRwLockReadGuard<'_, Opened>, StoreError> {
         let useful = |db: &Option<Opened>| db.as_ref().is_some_and(Opened::is_useful);
         let mut db = self.db.read();
         if !useful(&db) {
             drop(db);
-            let closed = self.db.write();
+            let mut useless = self.db.write();
             // Of those that wait here, the first opens it for all.
-            if !useful(&closed) {
-                self.open_again(closed);
+            if !useful(&useless) {
+                close(useless.take());
+                let opened =
+                    (self.open)().inspect_err(|error| log::error!("the store cannot be opened again: {error}"));
+                *useless = opened.ok();
             }
-            db = self.db.read();
+            db = RwLockWriteGuard::downgrade(useless);
         }
-        RwLockReadGuard::try_map(db, |db| db.as_ref().map(|opened| &opened.db)).map_err(|_| StoreError::Closed)
-    }
-
-    /// After an I/O error redb refuses everything until the file is opened anew.
-    fn reopen(&self) {
-        self.open_again(self.db.write());
-    }
-
-    fn open_again(&self, mut db: RwLockWriteGuard<'_, Option<Opened>>) {
-        close(db.take());
-        match (self.open)() {
-            Ok(opened) => *db = Some(opened),
-            Err(error) => log::error!("the store cannot be opened again: {error}"),
-        }
-    }
-
-    fn run_batch(&self, jobs: &mut dyn Iterator<Item = &mut Job>) -> Result<bool, StoreError> {
-        let db = self.opened()?;
-        let txn = db.begin_write()?;
-        let mut anything = false;
-        for job in jobs {
-            let update = Update { txn: &txn, wrote: Cell::new(false) };
-            match job(&update) {
-                Ran::Refused if update.wrote.get() => {
-                    txn.abort()?;
-                    return Ok(false);
-                }
-                Ran::Refused | Ran::Wrote => anything |= update.wrote.get(),
-            }
-        }
-        if !anything {
-            txn.abort()?;
-            return Ok(true);
-        }
-        let arrived = std::mem::take(&mut *self.arrived.lock());
-        let update = Update { txn: &txn, wrote: Cell::new(false) };
-        update.drop_answers(&arrived)?;
-        txn.commit()?;
-        self.unsettled.store(true, Ordering::Relaxed);
-        Ok(true)
+        RwLockReadGuard::try_map(db, Option::as_ref).map_err(|_| StoreError::Closed)
     }
 }
 
 impl Batch for Store {
     fn run(&self, jobs: &mut dyn Iterator<Item = &mut Job>) -> Result<bool, StoreError> {
-        let result = self.run_batch(jobs);
-        if result.is_err() {
-            self.reopen();
-        }
-        result
+        self.opened()?.with(|db| {
+            let txn = db.begin_write()?;
+            let mut anything = false;
+            for job in jobs {
+                let update = Update { txn: &txn, wrote: Cell::new(false) };
+                match job(&update) {
+                    Ran::Refused if update.wrote.get() => {
+                        txn.abort()?;
+                        return Ok(false);
+                    }
+                    Ran::Refused | Ran::Wrote => anything |= update.wrote.get(),
+                }
+            }
+            if !anything {
+                txn.abort()?;
+                return Ok(true);
+            }
+            let arrived = std::mem::take(&mut *self.arrived.lock());
+            let update = Update { txn: &txn, wrote: Cell::new(false) };
+            update.drop_answers(&arrived)?;
+            txn.commit()?;
+            self.unsettled.store(true, Ordering::Relaxed);
+            Ok(true)
+        })
     }
 }
 
