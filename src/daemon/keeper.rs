@@ -145,6 +145,8 @@ struct Keeper {
     /// Whether some server is known to have answered INIT.
     answered: bool,
     server: Option<Child>,
+    /// Whether that server was told to serve: it hears of the end from the device, others wait for us.
+    told: bool,
     /// Killed servers of which a thread is still in the kernel.
     undead: Vec<Child>,
     pace: Pace,
@@ -187,6 +189,7 @@ impl Keeper {
             mount: None,
             answered: false,
             server: None,
+            told: false,
             undead: Vec::new(),
             pace: Pace::default(),
         })
@@ -264,6 +267,7 @@ impl Keeper {
 
     fn start_server(&mut self) -> io::Result<()> {
         self.pace.started(Instant::now());
+        self.told = false;
         let options = self.job.settings.to_option_string();
         // What has replaced our file may be no good, or be half written.
         let program = if self.pace.is_hopeless() { Program::running() } else { self.program.clone() };
@@ -279,7 +283,7 @@ impl Keeper {
         }
     }
 
-    fn send_serve(&self) -> Result<(), LinkError> {
+    fn send_serve(&mut self) -> Result<(), LinkError> {
         let (Some(mount), Some(server)) = (&self.mount, &self.server) else {
             return Err(LinkError::Closed);
         };
@@ -292,7 +296,9 @@ impl Keeper {
             gid,
             mountpoint: self.job.mountpoint.as_path().into(),
             run_root: mount.run_root.path().into(),
-        }))
+        }))?;
+        self.told = true;
+        Ok(())
     }
 
     /// RUNROOT first: nothing may touch a path below the mountpoint between mount(2) and a server.
@@ -397,8 +403,7 @@ impl Keeper {
         if let Some(mount) = &self.mount {
             report(detach(mount.id, &self.job.store).err());
         }
-        // A device that was never mounted has failed, too, and its server waits for a word of ours.
-        let is_leaving = self.mount.is_some() && sys::fd::has_failed(self.device.as_fd()).unwrap_or(false);
+        let is_leaving = self.told && sys::fd::has_failed(self.device.as_fd()).unwrap_or(false);
         let grace = if is_leaving { LEAVING } else { GRACE };
         let mut dead = self.server.take().is_none_or(|mut server| server.put_to_rest(grace));
         for mut server in self.undead {

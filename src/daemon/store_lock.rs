@@ -28,7 +28,7 @@ pub struct StoreLock(LockFile);
 pub struct Holder {
     /// The number of the process, 0 if it did not say.
     pub pid: u32,
-    /// Where it is mounted, or is about to be; empty if nowhere.
+    /// Where it is mounted; empty if nowhere, yet or any more.
     pub mountpoint: PathBuf,
 }
 
@@ -98,8 +98,10 @@ fn patiently<T>(store: &Path, attempt: impl Fn(&Path) -> io::Result<Result<T, Ve
         match attempt(&path) {
             Ok(Ok(lock)) => return Ok(lock),
             Ok(Err(note)) => {
-                let holder = holder(&note);
-                if Instant::now() >= deadline || mountpoint::is_mounted(store, &holder.mountpoint) {
+                let mut holder = holder(&note);
+                let is_mounted = mountpoint::is_mounted(store, &holder.mountpoint);
+                if is_mounted || Instant::now() >= deadline {
+                    holder.mountpoint = if is_mounted { holder.mountpoint } else { PathBuf::new() };
                     return Err(LockError::Taken(holder));
                 }
             }

@@ -68,7 +68,7 @@ impl Engine {
         if done.changes.is_empty() {
             return why;
         }
-        // The answer that was kept is none, and goes in the same transaction; another is not kept.
+        // The answer that was kept is none, and goes with this transaction at the latest; another is not kept.
         self.arrived(origin);
         let back = move |update: &Update<'_>, world: &World| change(update, world).map(|(answer, _)| (answer, vec![]));
         if let Err(error) = self.step(origin, back)() {

@@ -32,9 +32,9 @@ impl Engine {
         let note = leaving.note();
         let done = self.apply(origin, move |update, world| {
             let serial = found.clone()?.serial;
-            // Its name may have become another's since it was looked at.
+            // Its name may have become another's since it was looked at: the kernel walks there once more.
             if find_exact(update, kind, &text)?.serial != serial {
-                return Err(Refusal::Busy { name: text.clone() }.into());
+                return Err(Refusal::Gone.into());
             }
             let (answer, changes) = remove_one(update, world, kind, serial)?;
             note(&removed_ids(&answer));

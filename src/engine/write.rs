@@ -85,8 +85,8 @@ fn write_ctr(
             }
         }
     }
-    let was = old.as_ref().ok().and_then(Value::as_object);
-    let other_rootfs = wanted.map_or(Ok(false), |wanted| rootfs::may_have(&head, wanted, was, &document))?;
+    let before = old.as_ref().ok().and_then(Value::as_object);
+    let other_rootfs = wanted.map_or(Ok(false), |wanted| rootfs::may_have(&head, wanted, before, &document))?;
     let new_bytes = rendered(document.clone())?;
     if new_bytes == bytes && !other_rootfs {
         return Ok((current.version, vec![]));

@@ -369,9 +369,7 @@ impl Tree {
             self.engine.drop_draft(&draft);
         }
         self.items.0.write().remove(&opened.fh);
-        if let Err(error) = self.handles.keep.forget_read(opened.fh) {
-            log::warn!("an open file is not forgotten: {error}");
-        }
+        warn_unkept(self.handles.keep.forget_read(opened.fh));
         done
     }
 
