@@ -141,7 +141,7 @@ impl RunFiles {
 }
 
 /// The host's resolver file: systemd-resolved's own where it runs, for /etc/resolv.conf then names a
-/// server that only the host can reach.
+/// server that only the host can reach. "" where there is none.
 ///
 /// # Errors
 /// It cannot be read.
@@ -155,10 +155,7 @@ pub fn host_resolv_conf() -> io::Result<String> {
 /// # Errors
 /// It cannot be read.
 pub fn host_hosts() -> io::Result<String> {
-    match host_file(Path::new("/etc/hosts")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        result => result,
-    }
+    host_file(Path::new("/etc/hosts"))
 }
 
 /// A small text file of a mounted rootfs; `None` where there is none. Symlinks are followed as the
@@ -173,8 +170,12 @@ pub fn of_rootfs(rootfs: &Path, name: &str) -> Option<String> {
 
 fn host_file(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io::Error::new(error.kind(), format!("{}: {}", path.display(), sys::errno::say(&error))))
+        }
+        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 fn accept_missing(result: io::Result<()>) -> io::Result<()> {

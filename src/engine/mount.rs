@@ -71,6 +71,7 @@ pub struct Shown {
 struct Wanted {
     config: Map<String, Value>,
     shm: Option<Shm>,
+    /// The small files that are to be written.
     files: Vec<(&'static str, String)>,
 }
 
@@ -135,7 +136,7 @@ impl Engine {
         let _busy = self.occupy(ctr)?;
         let view = self.view()?;
         let head = view.snapshot().ctr(ctr).map_err(|_| Refusal::Gone)?;
-        let wanted = wanted(&view, ctr, &head)?;
+        let wanted = self.wanted(&view, ctr, &head)?;
         self.recorded(origin, ctr, &head, true, |record| self.make_mounts(&view, &head, wanted, record))
     }
 
@@ -339,7 +340,21 @@ impl Engine {
 
     /// Makes what a record says that there is.
     fn make_again(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<()> {
-        self.make_mounts(view, head, wanted(view, ctr, head)?, &mut || {})
+        self.make_mounts(view, head, self.wanted(view, ctr, head)?, &mut || {})
+    }
+
+    /// Looks at what a container is to have; what is wrong with its config shows here, before anything is
+    /// made.
+    fn wanted(&self, view: &View, ctr: Serial, head: &CtrHead) -> Result<Wanted> {
+        let mut config = view.config(ctr)?;
+        view.label(ctr, &mut config)?;
+        let shm = head.shm.then(|| shm(&config)).transpose()?;
+        let fresh = !self.is_mounted(head.id(), Part::Rootfs);
+        let run = self.outside()?.files.path(head.id());
+        let lacks = |file: &hosts::File| file.is_made(&config) && (fresh || !run.join(file.name).exists());
+        let lacking = [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(lacks);
+        let files = lacking.map(|file| Ok((file.name, content(file, &config)?))).collect::<Result<_>>()?;
+        Ok(Wanted { config, shm, files })
     }
 
     /// Makes all that a container is to have, and says `checked` once no rule is left that may refuse it.
@@ -514,27 +529,13 @@ fn shm(config: &Map<String, Value>) -> Result<Shm> {
     Ok(shm)
 }
 
-/// Looks at what a container is to have; what is wrong with its config shows here, before anything is made.
-fn wanted(view: &View, ctr: Serial, head: &CtrHead) -> Result<Wanted> {
-    let mut config = view.config(ctr)?;
-    view.label(ctr, &mut config)?;
-    let shm = head.shm.then(|| shm(&config)).transpose()?;
-    let files = files(&config)?;
-    Ok(Wanted { config, shm, files })
-}
-
-/// The names and contents of resolv.conf, hosts and hostname (libpod's container_internal.go, 1.4.11 of
-/// its rules).
-fn files(config: &Map<String, Value>) -> Result<Vec<(&'static str, String)>> {
-    let content = |file: hosts::File| -> Result<String> {
-        Ok(match file {
-            RESOLV_CONF => hosts::resolv_conf(&host_resolv_conf().map_err(Error::outside)?, config)?,
-            HOSTS => hosts::hosts(&host_hosts().map_err(Error::outside)?, config)?,
-            _ => hosts::hostname(config)?,
-        })
-    };
-    let made = [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(|file| file.is_made(config));
-    made.map(|file| Ok((file.name, content(file)?))).collect()
+/// The content of resolv.conf, hosts or hostname (libpod's container_internal.go, 1.4.11 of its rules).
+fn content(file: hosts::File, config: &Map<String, Value>) -> Result<String> {
+    Ok(match file {
+        RESOLV_CONF => hosts::resolv_conf(&host_resolv_conf().map_err(Error::outside)?, config)?,
+        HOSTS => hosts::hosts(&host_hosts().map_err(Error::outside)?, config)?,
+        _ => hosts::hostname(config)?,
+    })
 }
 
 /// Unmounts, lazily, what the runtime mounted at the paths that the config lists. What is not mounted

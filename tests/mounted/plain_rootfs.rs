@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::errno::Errno;
 use serde_json::json;
 
 use crate::mounting::kill_both;
-use crate::support::{Mounted, Scratch, errno, mountinfo, wait_until};
+use crate::support::{CTRFS, Mounted, Scratch, errno, mountinfo, succeed, text, wait_until};
 use crate::tools::{append, create, json, refused};
 
 fn mounted_with(tree: &Mounted, rootfs: &Path) -> String {
@@ -52,6 +53,37 @@ fn a_server_that_begins_leaves_the_small_files_of_what_is_mounted() {
     tree.echo("0", "ctr/web/mounted").unwrap();
     tree.echo("1", "ctr/web/mounted").unwrap();
     assert_ne!(fs::read_to_string(&hosts).unwrap(), "of the engine's\n");
+}
+
+#[test]
+fn a_host_without_a_resolver_file_counts_as_one_with_an_empty_one() {
+    const SCRIPT: &str = r#"set -eu
+        mount -t tmpfs none /etc
+        mount -t tmpfs none /run
+        trap 'umount -l "$at"' EXIT
+        "$ctrfs" mount "$store" "$at"
+        cd "$at/ctr/web"
+        run=$(cat "$at/runtime-config/run-root")/run/$(readlink ../web)
+        echo 1 > mounted
+        cat "$run/resolv.conf" "$run/hosts"
+        ln -s resolv.conf /etc/resolv.conf
+        echo 1 > mounted
+        rm "$run/resolv.conf"
+        ! echo 1 > mounted 2> /dev/null
+        tail -n 1 "$at/refusals"
+    "#;
+    let (tree, rootfs) = (Mounted::new(), Scratch::new());
+    create(&tree, &json!({"name": "web", "rootfs": rootfs.path()}).to_string());
+    tree.unmount();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", SCRIPT]).env("ctrfs", CTRFS).env("store", &tree.store).env("at", &tree.at);
+    let said = text(&succeed(&mut command));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let why = r#""errno":"EIO","reason":"/etc/resolv.conf: Too many symbolic links encountered""#;
+    assert!(said.contains(why), "{said}");
+    // The namespace lasts as long as the keeper, which ends soon.
+    wait_until("the keeper ends", || fs::read_to_string(tree.store.join("lock")).unwrap().is_empty());
+    tree.mount();
 }
 
 #[test]
