@@ -4,6 +4,7 @@ use crate::model::digest::Digest;
 use crate::model::error::Refusal;
 use crate::model::image_name::ImageName;
 use crate::model::json::{Map, Value, parse};
+use crate::model::keys::{is_time, text};
 
 /// The most layers of an image: what an overlay of Linux takes, less the container's own.
 pub const MAX_LAYERS: usize = 500;
@@ -85,7 +86,7 @@ pub fn new_image(document: &Map<String, Value>) -> Result<NewImage, Refusal> {
         manifest: manifest.to_owned(),
         config: config.to_owned(),
         layers,
-        created: parsed.get("created").and_then(Value::as_str).map(str::to_owned),
+        created: text(&parsed, "created").filter(|created| is_time(created)).map(str::to_owned),
     })
 }
 

@@ -100,7 +100,7 @@ fn each(value: &Value, passes: impl Fn(&str) -> bool) -> bool {
 pub const MAX_PID: i64 = 4_194_304;
 
 /// `YYYY-MM-DDTHH:MM:SS[.fraction](Z|±HH:MM)`, as Go writes times.
-fn is_time(text: &str) -> bool {
+pub fn is_time(text: &str) -> bool {
     let Some((date, time)) = text.split_once('T') else { return false };
     let zone = time.find(['Z', '+', '-']).unwrap_or(time.len());
     let (clock, zone) = time.split_at(zone);

@@ -50,9 +50,14 @@ pub struct Image {
 impl Image {
     /// One with these layers, the base first; `mark` makes its config another than that of its like.
     pub fn new(mark: &str, words: &[&'static str]) -> Image {
+        Image::created("2026-01-02T03:04:05Z", mark, words)
+    }
+
+    /// The same, with this for the time when it was made.
+    pub fn created(created: &str, mark: &str, words: &[&'static str]) -> Image {
         let diff_ids: Vec<String> = words.iter().map(|word| digest(word.as_bytes()).to_string()).collect();
         let config = json!({
-            "created": "2026-01-02T03:04:05Z",
+            "created": created,
             "architecture": "amd64",
             "os": "linux",
             "config": {"Labels": {"mark": mark}, "Cmd": ["/bin/sh"]},

@@ -206,6 +206,15 @@ fn what_is_gone_is_gone() {
 }
 
 #[test]
+fn a_time_that_is_none_is_not_shown() {
+    let tree = Mounted::new();
+    let image = Image::created("\u{1b}[2Jyesterday", "odd", &["base"]);
+    image.import(&tree, &["odd"]);
+    let table = tree.read("table/image");
+    assert_eq!(table.lines().nth(1).unwrap().split('\t').nth(5), Some("-"), "{table:?}");
+}
+
+#[test]
 fn lists_walks_and_tables_show_all() {
     let Stack { tree, base, upon, ctr } = stack();
     let output = tree
