@@ -8,7 +8,7 @@ use crate::model::error::Refusal;
 use crate::model::id::Id;
 use crate::model::image_name::ImageName;
 use crate::model::json::{Map, Value};
-use crate::model::keys::text;
+use crate::model::keys::{is_set, text};
 use crate::model::record::{Change, CtrHead, Kind, LayerHead, List, Nanos, Rootfs, Serial};
 use crate::model::status::Status;
 use crate::store::{Contents, Query, StoreError, Update};
@@ -95,10 +95,12 @@ pub(super) fn may_have(
     was: Option<&Map<String, Value>>,
     becomes: &Map<String, Value>,
 ) -> Result<bool> {
-    let as_it_is = |key| was.and_then(|was| was.get(key)) == becomes.get(key);
+    let as_it_is = |was| {
+        text(was, ROOTFS) == text(becomes, ROOTFS) && is_set(was, ROOTFS_OVERLAY) == is_set(becomes, ROOTFS_OVERLAY)
+    };
     let same = match (head.rootfs, wanted) {
         (Rootfs::None, Wanted::None) => true,
-        (Rootfs::Directory, Wanted::Directory) => !head.mounted || [ROOTFS, ROOTFS_OVERLAY].into_iter().all(as_it_is),
+        (Rootfs::Directory, Wanted::Directory) => !head.mounted || was.is_some_and(as_it_is),
         (Rootfs::Image { image, .. }, Wanted::Image(other)) if image == other => true,
         (Rootfs::Image { .. }, _) => return Err(Refusal::FixedKey { key: IMAGE }.into()),
         _ => false,

@@ -22,6 +22,7 @@ fn its_config_changes_while_it_is_mounted_and_its_directory_does_not() {
     let (tree, scratch) = (Mounted::new(), Scratch::new());
     mounted_with(&tree, scratch.path());
     append(&tree, "ctr/web/config", r#"{"labels":{"a":"b"}}"#).unwrap();
+    append(&tree, "ctr/web/config", r#"{"rootfs_overlay":false}"#).unwrap();
     tree.echo("shop", "ctr/web/name").unwrap();
     let config = tree.read("ctr/shop/config");
     fs::write(tree.path("ctr/shop/config"), &config).unwrap();
