@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -24,6 +25,7 @@ use crate::model::status::Status;
 use crate::sys;
 use crate::sys::errno::say;
 use crate::sys::mountinfo;
+use crate::sys::mounting::{attach, cloned, open_no_follow};
 
 /// mount(8): "mount failure".
 const MOUNT_FAILURE: u8 = 32;
@@ -341,11 +343,17 @@ fn live_name(ctr: &Path) -> Option<String> {
 
 /// Unmounts a tree with the views in it, or nothing of it.
 fn unmount_all(views: &[PathBuf], target: &Path) -> io::Result<()> {
-    let hidden = views.iter().try_for_each(|view| sys::mount::unmount(view));
-    hidden.and_then(|()| sys::mount::unmount(target)).inspect_err(|_| {
-        for view in views {
-            // Asks for the view to be made again; one that is there stays.
-            let _ = fs::write(view.with_file_name("mounted"), "1\n");
+    let mut hidden = Vec::new();
+    let views = views.iter().try_for_each(|view| {
+        // A tree that is read-only cannot be asked to make it again. A copy does not keep it busy.
+        let copy = open_no_follow(view).and_then(|root| cloned(root.as_fd()));
+        sys::mount::unmount(view)?;
+        hidden.extend(copy.map(|copy| (view, copy)));
+        Ok(())
+    });
+    views.and_then(|()| sys::mount::unmount(target)).inspect_err(|_| {
+        for (view, copy) in &hidden {
+            let _ = open_no_follow(view).and_then(|directory| attach(copy.as_fd(), directory.as_fd()));
         }
     })
 }
