@@ -20,7 +20,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 /// What the kernel said to a mount that it did not make.
@@ -121,6 +121,17 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// What the mount that `directory` is on takes away.
+    pub fn of(directory: BorrowedFd<'_>) -> io::Result<Attributes> {
+        let flags = rustix::fs::fstatvfs(directory)?.f_flag;
+        Ok(Attributes {
+            read_only: flags.contains(StatVfsMountFlags::RDONLY),
+            no_suid: flags.contains(StatVfsMountFlags::NOSUID),
+            no_dev: flags.contains(StatVfsMountFlags::NODEV),
+            no_exec: flags.contains(StatVfsMountFlags::NOEXEC),
+        })
+    }
+
     fn bits(self) -> MountAttrFlags {
         let mut bits = MountAttrFlags::empty();
         bits.set(MountAttrFlags::MOUNT_ATTR_RDONLY, self.read_only);

@@ -155,6 +155,30 @@ fn views_are_harmless_and_shm_is_bounded() {
 }
 
 #[test]
+fn what_a_tree_does_not_let_do_its_views_do_not() {
+    let host = Host::new();
+    let id = host.plain("web");
+    host.set("web", "1").unwrap();
+    host.tree.unmount();
+    succeed(host.tree.mount_command("ro,noexec"));
+    let [rootfs, shm] = ["rootfs", "shm"].map(|part| host.view(&id, part));
+    wait_until("both are shown again", || is_mounted(&rootfs) && is_mounted(&shm));
+    let are_bound =
+        || [&rootfs, &shm].iter().all(|view| ["ro", "noexec"].iter().all(|word| flags(view).iter().any(|f| f == word)));
+    assert!(are_bound(), "{:?}", host.mounts_of(&id));
+    assert_eq!(errno(fs::write(rootfs.join("bin/true"), "")), Errno::EROFS);
+    fs::write(host.primary(&id, "rootfs").join("bin/true"), "no").unwrap();
+    // One that is busy keeps its views, though nobody can ask it to make them again.
+    let busy = File::open(host.tree.path("version")).unwrap();
+    assert!(refused(&mut umount(&host.tree.at), 32).contains(": busy, "));
+    assert!(are_bound(), "{:?}", host.mounts_of(&id));
+    assert_eq!(fs::read_to_string(rootfs.join("bin/true")).unwrap(), "no");
+    drop(busy);
+    host.tree.unmount();
+    host.tree.mount();
+}
+
+#[test]
 fn a_failure_half_way_leaves_nothing() {
     let host = Host::new();
     host.import();

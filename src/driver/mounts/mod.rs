@@ -309,8 +309,8 @@ impl Mounts {
         self.reaper.wait(key, limit);
     }
 
-    /// Shows a primary at `at` below `root`, as a view with nosuid and nodev; nothing to do if it
-    /// is shown there. `at` is looked up, so its filesystem must be able to answer.
+    /// Shows a primary at `at` below `root`, as a view with nosuid, nodev and what `root` is mounted with;
+    /// nothing to do if it is shown there. `at` is looked up, so its filesystem must be able to answer.
     ///
     /// # Errors
     /// The primary is not mounted, `at` is not there, or what the kernel says.

@@ -13,7 +13,7 @@ pub(super) fn show(primary: BorrowedFd<'_>, root: BorrowedFd<'_>, at: &Path) -> 
         let directory = mounting::open_beneath(root, at).map_err(MountError::step("open", at))?;
         let there = Place::of(directory.as_fd()).map_err(MountError::step("look at", at))?;
         if there.mount == tree.mount {
-            return put(primary, directory.as_fd(), at);
+            return put(primary, root, directory.as_fd(), at);
         }
         if there.inode == wanted.inode {
             return Ok(());
@@ -23,9 +23,10 @@ pub(super) fn show(primary: BorrowedFd<'_>, root: BorrowedFd<'_>, at: &Path) -> 
     }
 }
 
-fn put(primary: BorrowedFd<'_>, directory: BorrowedFd<'_>, at: &Path) -> Result<(), MountError> {
+fn put(primary: BorrowedFd<'_>, root: BorrowedFd<'_>, directory: BorrowedFd<'_>, at: &Path) -> Result<(), MountError> {
+    let trees = Attributes::of(root).map_err(MountError::step("look at", "the root of the tree"))?;
     // Any user of the host can walk here: an image's set-user-ID files must be plain files.
-    let harmless = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
+    let harmless = Attributes { no_suid: true, no_dev: true, ..trees };
     let clone = mounting::cloned(primary).map_err(MountError::step("clone the mount for", at))?;
     mounting::restrict(clone.as_fd(), harmless).map_err(MountError::step("restrict", at))?;
     mounting::attach(clone.as_fd(), directory).map_err(MountError::step("mount", at))
