@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::model::id::Id;
 use crate::sys;
 
-/// The most bytes that are read of a file of the host's or of a rootfs.
+/// The most bytes that are read of a file of the host's or of a rootfs; the rest is as if it were not there.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The directories of small files, below RUNROOT/run.
@@ -163,19 +163,26 @@ pub fn host_hosts() -> io::Result<String> {
 pub fn of_rootfs(rootfs: &Path, name: &str) -> Option<String> {
     let root = sys::beneath::directory(rootfs).ok()?;
     let file = sys::beneath::file_in_root(&root, name.as_bytes()).ok()??;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    whole_lines(file).ok()
 }
 
 fn host_file(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io::Error::new(error.kind(), format!("{}: {}", path.display(), sys::errno::say(&error))))
-        }
-        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    match File::open(path).and_then(whole_lines) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {}", path.display(), sys::errno::say(&error)))),
+        text => text,
     }
+}
+
+/// The lines of a file that end within its first [`MAX_BYTES`]: half a line would say something else.
+fn whole_lines(file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        bytes.pop();
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn accept_missing(result: io::Result<()>) -> io::Result<()> {

@@ -57,7 +57,7 @@ fn a_server_that_begins_leaves_the_small_files_of_what_is_mounted() {
 }
 
 #[test]
-fn a_host_without_a_resolver_file_counts_as_one_with_an_empty_one() {
+fn the_hosts_files_may_be_missing_or_long() {
     const SCRIPT: &str = r#"set -eu
         mount -t tmpfs none /etc
         mount -t tmpfs none /run
@@ -67,6 +67,10 @@ fn a_host_without_a_resolver_file_counts_as_one_with_an_empty_one() {
         run=$(cat "$at/runtime-config/run-root")/run/$(readlink ../web)
         echo 1 > mounted
         cat "$run/resolv.conf" "$run/hosts"
+        echo 0 > mounted
+        yes '10.0.0.1 name' | head -n 80000 > /etc/hosts
+        echo 1 > mounted
+        test "$(sort -u "$run/hosts")" = '10.0.0.1 name'
         ln -s resolv.conf /etc/resolv.conf
         echo 1 > mounted
         rm "$run/resolv.conf"
