@@ -1,4 +1,5 @@
-//! Containers that are removed while their files are gone through: nobody takes what is left for all.
+//! Containers that are removed while their files are gone through, or whoever does that is ended: nobody takes
+//! what is left for all.
 
 use std::fs;
 use std::io::Read;
@@ -147,4 +148,29 @@ fn root_an_export_of_what_is_left_leaves_no_file() {
     refused(child, "export container web: it was removed meanwhile");
     assert_eq!(names_in(scratch.path()), ["web.tar"]);
     assert_eq!(fs::read_to_string(&archive).unwrap(), "old");
+}
+
+#[test]
+fn root_a_signal_is_told_by_the_status() {
+    let place = Place::new();
+    let scratch = Scratch::new();
+    let archive = scratch.path().join("web.tar");
+    let images = names_in(&place.tree.path("image"));
+    let fifo = place.tree.store.with_file_name("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let source = format!("docker-archive:{}", fifo.display());
+    for (arguments, done) in [
+        (&["export", "web", archive.to_str().unwrap()][..], "made"),
+        (&["commit", "web", "half"], "made"),
+        (&["image", "import", &source], "imported"),
+    ] {
+        // It is there before the program begins.
+        let mut command = Command::new("env");
+        command.args(["--block-signal=INT", "sh", "-c", "kill -INT $$; exec \"$0\" \"$@\"", CTRFS]);
+        let output = command.args(arguments).env("CTRFS_AT", &place.tree.at).output().unwrap();
+        let sentence = format!("ctrfs: interrupted; nothing was {done}\n");
+        assert_eq!((output.status.code(), text(&output)), (Some(130), sentence));
+    }
+    assert_eq!(names_in(scratch.path()), [""; 0]);
+    assert_eq!(names_in(&place.tree.path("image")), images);
 }

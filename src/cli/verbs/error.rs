@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use super::tree::Kind;
 use crate::daemon::offline::OfflineError;
@@ -88,7 +89,18 @@ pub(crate) enum Error {
     Output(io::Error),
 }
 
+/// Exit status after SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 impl Error {
+    /// The exit status of a verb that failed so.
+    pub(super) fn status(&self) -> ExitCode {
+        match self {
+            Error::Interrupted | Error::Image(ImageError::Cancelled) => ExitCode::from(INTERRUPTED),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Whether the tree said that there is no such object.
     pub(crate) fn is_gone(&self) -> bool {
         match self {

@@ -101,7 +101,7 @@ impl Verb {
         };
         outcome.unwrap_or_else(|error| {
             report(&error);
-            ExitCode::FAILURE
+            error.status()
         })
     }
 }

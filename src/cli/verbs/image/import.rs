@@ -13,8 +13,8 @@ use clap::Args;
 
 use super::super::error::Error;
 use super::super::new_image::{hand_over, stage};
+use super::super::print;
 use super::super::tree::{At, Tree};
-use super::super::{print, report};
 use super::progress::Progress;
 use crate::driver::dirs::layer_in;
 use crate::driver::image::{self, ImageError, Imported, Options, Platform, Source, Watch};
@@ -25,8 +25,6 @@ use crate::sys::fd::wait_readable;
 use crate::sys::host;
 use crate::sys::signal::Notices;
 
-/// Exit status after SIGINT, as shells have it.
-const INTERRUPTED: u8 = 130;
 /// How long an interrupted import may take to notice it. One that reads from a terminal never does.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -60,14 +58,8 @@ impl Import {
         let progress = Arc::new(Progress::new(self.quiet));
         let have = Have { store: tree.store()?, tree: tree.root().into() };
         let order = Order { source, platform, staging: staging.path(), have };
-        let imported = match order.fill(&notices, &progress) {
-            Err(error @ ImageError::Cancelled) => {
-                progress.clear();
-                report(&Error::Image(error));
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
-            imported => imported.inspect_err(|_| progress.clear()).map_err(Error::Image)?,
-        };
+        let filled = order.fill(&notices, &progress).inspect_err(|_| progress.clear());
+        let imported = filled.map_err(Error::Image)?;
         let names = match name {
             Some(name) => vec![name.to_string()],
             None => own_names(&imported.names, &*progress),
