@@ -38,7 +38,7 @@ pub(crate) enum Verb {
     /// Create containers, pods or pod sandboxes from JSON documents on standard input
     ///
     /// Prints the new IDs, one a line. The keys are those of config; {} takes every default. Several
-    /// documents are one transaction: all are created, or none.
+    /// documents, up to 1 MiB, are one transaction: all are created, or none.
     Create(create::Create),
     /// Remove containers, or pods
     ///
