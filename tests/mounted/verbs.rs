@@ -174,14 +174,14 @@ fn rm_recursive_removes_a_pod_with_its_members_or_nothing() {
 #[test]
 fn ps_lists_for_people_and_for_machines() {
     let tree = Mounted::new();
-    make_pod(&tree, "shop");
-    let ids = create(&tree, r#"{"name":"db","rootfsImageName":"a\tb\\c\nd"}{"name":"web","pod":"shop"}"#);
+    make_pod(&tree, "shop-of-long-name");
+    let ids = create(&tree, r#"{"name":"db","rootfsImageName":"a\tb\\c\nd"}{"name":"web","pod":"shop-of-long-name"}"#);
     tree.echo("running", "ctr/web/status").unwrap();
     tree.echo("7", "ctr/web/pid").unwrap();
     let table = stdout(&tree.ctrfs(&["ps"]));
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["ID", "NAME", "STATUS", "PID", "MOUNTED", "POD", "CREATED"]);
-    assert_eq!(rows[1][..6], [&ids[1][..12], "web", "running", "7", "0", "shop"]);
+    assert_eq!(rows[1][..6], [&ids[1][..12], "web", "running", "7", "0", "shop-of-long-name"]);
     assert_eq!(rows[2][..6], [&ids[0][..12], "db", "configured", "-", "0", "-"]);
     assert!(stdout(&tree.ctrfs(&["ps", "--no-trunc"])).contains(&ids[0]));
 
@@ -202,7 +202,7 @@ fn ps_lists_for_people_and_for_machines() {
     let pods: Value = serde_json::from_str(&stdout(&tree.ctrfs(&["ps", "--pods", "--json"]))).unwrap();
     assert_eq!(
         (&pods[0]["name"], &pods[0]["status"], &pods[0]["containers"]),
-        (&"shop".into(), &"running".into(), &"1".into())
+        (&"shop-of-long-name".into(), &"running".into(), &"1".into())
     );
     assert!(stdout(&tree.ctrfs(&["ps", "--pods"])).starts_with("ID "));
     tree.echo("exited", "ctr/web/status").unwrap();

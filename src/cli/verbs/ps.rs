@@ -63,7 +63,7 @@ const CONTAINERS: Layout = &[
     ("STATUS", "status", Show::Text),
     ("PID", "pid", Show::Text),
     ("MOUNTED", "mounted", Show::Text),
-    ("POD", "pod", Show::Id),
+    ("POD", "pod", Show::Text),
     ("CREATED", "created", Show::Age),
 ];
 
