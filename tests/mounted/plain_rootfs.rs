@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use serde_json::json;
 
 use crate::mounting::kill_both;
+use crate::support::images::Image;
 use crate::support::{CTRFS, Mounted, Scratch, errno, mountinfo, succeed, text, wait_until};
 use crate::tools::{append, create, json, refused};
 
@@ -104,4 +105,21 @@ fn one_on_a_filesystem_that_is_dead_counts_as_mounted() {
     let left: Vec<String> = mountinfo().lines().filter(|line| line.contains(&id)).map(str::to_owned).collect();
     assert_eq!(left, [""; 0]);
     dead.mount();
+}
+
+#[test]
+fn a_text_in_the_place_of_an_image_s_id_is_no_image() {
+    let (tree, scratch) = (Mounted::new(), Scratch::new());
+    fs::write(scratch.path().join("plain"), "").unwrap();
+    Image::new("base", &["a"]).import(&tree, &["base"]);
+    create(&tree, &json!({"name": "web", "rootfsImageID": "base", "rootfs": scratch.path()}).to_string());
+    let exported = text(&tree.ctrfs(&["export", "web"]));
+    assert!(exported.contains("plain\0"), "{exported}");
+    for verb in [&["diff", "web"][..], &["commit", "web", "new"]] {
+        let said = text(&tree.ctrfs(verb));
+        assert!(said.contains(scratch.path().to_str().unwrap()), "{verb:?}: {said}");
+    }
+    create(&tree, r#"{"name":"bare","rootfsImageID":"base"}"#);
+    let said = text(&tree.ctrfs(&["export", "bare"]));
+    assert!(said.contains("neither an image nor a rootfs"), "{said}");
 }

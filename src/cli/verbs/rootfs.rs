@@ -55,10 +55,11 @@ impl Container {
         let id = resolve(tree, word, what)?;
         let inode = inode(tree, &id, what)?;
         let entry = format!("ctr/{id}/config");
+        let image = image(tree, &id, what)?;
         let config = tree.read(&entry)?;
         let config: Value = serde_json::from_str(&config).map_err(|_| Error::Document(entry))?;
-        let text = |key: &str| config[key].as_str().filter(|text| !text.is_empty());
-        let files = match (text("rootfsImageID"), text("rootfs")) {
+        let rootfs = config["rootfs"].as_str().filter(|text| !text.is_empty());
+        let files = match (image, rootfs) {
             (Some(image), _) => Files::Layers(Layers::find(tree, &id, image)?),
             (None, Some(rootfs)) => Files::Plain(rootfs.into()),
             (None, None) => return Err(Error::NoRootfs { what: what.to_owned() }),
@@ -86,11 +87,10 @@ impl Container {
 }
 
 impl Layers {
-    fn find(tree: &Tree, id: &str, image: &str) -> Result<Layers, Error> {
-        let image = image.strip_prefix("sha256:").unwrap_or(image);
+    fn find(tree: &Tree, id: &str, image: String) -> Result<Layers, Error> {
         let store = tree.store()?;
         let mut numbered = tree.call(&format!("list the layers of image {image}"), |root| {
-            let entries = fs::read_dir(root.join("image").join(image).join("layers"))?;
+            let entries = fs::read_dir(root.join("image").join(&image).join("layers"))?;
             entries.map(|entry| numbered_layer(&entry?.path())).collect::<io::Result<Vec<(u32, String)>>>()
         })?;
         numbered.sort_unstable_by(|one, other| other.cmp(one));
@@ -106,7 +106,7 @@ impl Layers {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
             Err(cause) => return Err(Error::Directory { dir: upper, cause }),
         };
-        Ok(Layers { image: image.to_owned(), ids, lowers, upper })
+        Ok(Layers { image, ids, lowers, upper })
     }
 
     /// The image's layers as one tree, mounted nowhere.
@@ -133,6 +133,14 @@ pub(super) fn resolve(tree: &Tree, word: &str, what: &str) -> Result<String, Err
 /// The inode of a container's directory.
 fn inode(tree: &Tree, id: &str, what: &str) -> Result<u64, Error> {
     tree.call(what, |root| Ok(fs::symlink_metadata(root.join("ctr").join(id))?.ino()))
+}
+
+/// The ID of the image that a container has; a text in its config need not be one.
+fn image(tree: &Tree, id: &str, what: &str) -> Result<Option<String>, Error> {
+    match tree.call(what, |root| fs::read_link(root.join("ctr").join(id).join("image"))) {
+        Err(error) if error.is_gone() => Ok(None),
+        link => Ok(link?.file_name().and_then(|name| name.to_str()).map(str::to_owned)),
+    }
 }
 
 /// The container whose ID alone begins like this.
