@@ -1,5 +1,6 @@
 //! Signals as something to read from a descriptor.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -15,6 +16,8 @@ pub enum Notice {
     Renew,
 }
 
+const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
 /// SIGTERM, SIGINT and SIGHUP of this process, blocked and readable here.
 #[derive(Debug)]
 pub struct Notices(SignalFd);
@@ -24,10 +27,19 @@ impl Notices {
     ///
     /// Child processes inherit the mask: see [`unblock_all`].
     pub fn block() -> io::Result<Self> {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        Self::block_set(&SIGNALS.into_iter().collect())
+    }
+
+    /// As [`Notices::block`], but what this process ignores, as under nohup(1), it ignores further.
+    pub fn block_unless_ignored() -> io::Result<Self> {
+        let ignored = ignored()?;
+        Self::block_set(&SIGNALS.into_iter().filter(|signal| ignored >> (*signal as u32 - 1) & 1 == 0).collect())
+    }
+
+    fn block_set(set: &SigSet) -> io::Result<Self> {
         set.thread_block()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self(SignalFd::with_flags(&set, flags)?))
+        Ok(Self(SignalFd::with_flags(set, flags)?))
     }
 
     /// The next signal that has arrived, if one has.
@@ -43,6 +55,13 @@ impl AsFd for Notices {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The signals that this process ignores: the lowest bit is that of signal 1.
+fn ignored() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Undoes whatever signal mask the parent process left us.

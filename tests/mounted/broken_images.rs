@@ -8,10 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ctrfs::driver::hash::digest;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::importing::{INDEX, LAYER, Layout, MANIFEST, Onlooker, Place, listing, names_in, sh, tar_of, with};
-use crate::support::{CTRFS, Mounted, Random, Scratch, seed, text};
+use crate::support::{CTRFS, Mounted, Random, Scratch, seed, text, wait_until};
 
 /// Imports what cannot be imported; the sentence.
 #[track_caller]
@@ -357,5 +359,26 @@ fn root_flipped_bytes_never_make_another_image() {
         }
         println!("{kind}: {taken} of {rounds} came in as they were");
         assert!(taken < rounds);
+    }
+}
+
+#[test]
+fn a_signal_calls_an_import_off_unless_it_is_ignored() {
+    let tree = Mounted::new();
+    for (ignore, code) in [("", 130), ("trap '' TERM; ", 1)] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{ignore}exec \"$0\" image import docker-archive:-"), CTRFS]);
+        command.env("CTRFS_AT", &tree.at).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let input = child.stdin.take();
+        let staging = tree.store.join("staging");
+        wait_until("it listens", || staging.exists() && !names_in(&staging).is_empty());
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        // What is called off ends although there may be more to come; else it ends with its input.
+        let input = input.filter(|_| ignore.is_empty());
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        assert_eq!(output.status.code(), Some(code), "{ignore:?}: {}", text(&output));
+        assert_eq!(names_in(&staging), [""; 0], "{ignore:?}");
     }
 }

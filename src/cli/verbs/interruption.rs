@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::error::Error;
 use crate::sys::signal::Notices;
 
-/// SIGINT, SIGTERM and SIGHUP, which end nothing by themselves from now on. For work that never waits
-/// for anybody: who waits must look here in between.
+/// SIGINT, SIGTERM and SIGHUP, which end nothing by themselves from now on, but for those that were ignored
+/// before. For work that never waits for anybody: who waits must look here in between.
 #[derive(Debug)]
 pub(super) struct Interruption {
     notices: Notices,
@@ -16,7 +16,8 @@ pub(super) struct Interruption {
 impl Interruption {
     /// Listens; call it before there are other threads.
     pub(super) fn listen() -> Result<Interruption, Error> {
-        Ok(Interruption { notices: Notices::block().map_err(Error::Signals)?, is_raised: AtomicBool::new(false) })
+        let notices = Notices::block_unless_ignored().map_err(Error::Signals)?;
+        Ok(Interruption { notices, is_raised: AtomicBool::new(false) })
     }
 
     /// Whether one of them has come.

@@ -49,7 +49,7 @@ impl Import {
     /// Imports the image and prints its ID.
     pub(crate) fn run(self) -> Result<ExitCode, Error> {
         // Before there is a second thread.
-        let notices = Notices::block().map_err(Error::Signals)?;
+        let notices = Notices::block_unless_ignored().map_err(Error::Signals)?;
         let source = Source::parse(&self.source).map_err(Error::Image)?;
         let platform = self.platform.as_deref().map(Platform::parse).transpose().map_err(Error::Image)?;
         let name = self.name.as_deref().map(ImageName::parse).transpose().map_err(Error::ImageName)?;
