@@ -1,6 +1,7 @@
 //! Containers whose rootfs is a directory of the user's, mounted as it is.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -122,4 +123,20 @@ fn a_text_in_the_place_of_an_image_s_id_is_no_image() {
     create(&tree, r#"{"name":"bare","rootfsImageID":"base"}"#);
     let said = text(&tree.ctrfs(&["export", "bare"]));
     assert!(said.contains("neither an image nor a rootfs"), "{said}");
+}
+
+#[test]
+fn an_export_keeps_the_mode_of_what_it_replaces() {
+    let (tree, scratch, out) = (Mounted::new(), Scratch::new(), Scratch::new());
+    mounted_with(&tree, scratch.path());
+    let archive = out.path().join("web.tar");
+    for mode in [0o600, 0o666] {
+        fs::write(&archive, "old").unwrap();
+        fs::set_permissions(&archive, fs::Permissions::from_mode(mode)).unwrap();
+        let output = tree.ctrfs(&["export", "web", archive.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output));
+        let meta = fs::metadata(&archive).unwrap();
+        assert_eq!((meta.permissions().mode() & 0o7777, meta.len() >= 1024), (mode, true));
+    }
+    tree.echo("0", "ctr/web/mounted").unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::interruption::Interruption;
@@ -17,13 +18,18 @@ pub(super) struct NewFile<'a> {
 }
 
 impl<'a> NewFile<'a> {
-    /// Begins the file at `path`; what is there stays until the new one is whole.
+    /// Begins the file at `path`; what is there stays until the new one is whole, which gets its mode.
     pub(super) fn create(path: &Path, interruption: &'a Interruption) -> io::Result<NewFile<'a>> {
         // Through a symlink the file that it leads to is replaced, as it would be written.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name = u64::from_ne_bytes(host::random()?);
         let temporary = path.with_file_name(format!(".ctrfs-{name:016x}"));
-        Ok(NewFile { file: File::create_new(&temporary)?, temporary, path, interruption })
+        let mode = fs::metadata(&path).ok().map(|there| there.permissions().mode() & 0o777);
+        let file = File::options().write(true).create_new(true).mode(mode.unwrap_or(0o666)).open(&temporary)?;
+        let new = NewFile { file, temporary, path, interruption };
+        // The umask is for what is new.
+        mode.map_or(Ok(()), |mode| new.file.set_permissions(fs::Permissions::from_mode(mode)))?;
+        Ok(new)
     }
 
     /// Makes it durable and gives it its name.
