@@ -1,6 +1,8 @@
 //! What people type.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -65,4 +67,9 @@ fn parsed<P: Parser>(words: &[impl AsRef<OsStr>], usage: u8, run: impl FnOnce(P)
             ExitCode::from(if error.use_stderr() { usage } else { 0 })
         }
     }
+}
+
+/// Says something on standard error, if anybody listens there.
+fn tell(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "ctrfs: {what}");
 }

@@ -193,7 +193,7 @@ fn exit(result: Result<(), MountError>, usage: u8) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("ctrfs: {error}");
+    super::tell(&error);
     ExitCode::from(match error {
         MountError::Option(_) => usage,
         _ => MOUNT_FAILURE,
@@ -243,7 +243,7 @@ fn mount_new(args: &MountArgs, settings: &Settings) -> Result<(), MountError> {
     }
     if args.verbose {
         let options = settings.to_option_string();
-        eprintln!("ctrfs: mounting {} on {} ({options})", store.display(), target.display());
+        super::tell(&format_args!("mounting {} on {} ({options})", store.display(), target.display()));
     }
     if args.fake {
         return Ok(());

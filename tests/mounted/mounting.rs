@@ -215,6 +215,16 @@ fn a_wrong_command_line_is_usage() {
 }
 
 #[test]
+fn nobody_need_listen() {
+    let tree = unmounted();
+    for (store, code) in [(&tree.store, 0), (&tree.at, FAILURE)] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = helper(store, &tree.at).args(["-f", "-v"]).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(code));
+    }
+}
+
+#[test]
 fn fake_checks_and_mounts_nothing() {
     let tree = unmounted();
     let output = succeed(helper(&tree.store, &tree.at).args(["-f", "-v", "-o", "ro,threads=2"]));

@@ -117,14 +117,14 @@ fn each(names: &[String], ignore_gone: bool, act: impl Fn(&str) -> Result<(), Er
     }
 }
 
-/// Tells a failure on standard error, if anybody listens there.
+/// Tells a failure.
 fn report(error: &Error) {
-    let _ = writeln!(io::stderr(), "ctrfs: {error}");
+    super::tell(error);
 }
 
-/// Tells what was left out or is not as it was, if anybody listens.
+/// Tells what was left out or is not as it was.
 fn warn(warning: &impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "ctrfs: warning: {warning}");
+    super::tell(&format_args!("warning: {warning}"));
 }
 
 /// Prints to standard output. A reader that has gone (`ctrfs ps | head -1`) wants no more: no error.
