@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -78,6 +79,8 @@ impl Program {
     fn spawn(&self, prepare: impl Fn(&mut Command)) -> io::Result<process::Child> {
         let start = |file: &Path| {
             let mut command = Command::new(file);
+            // Called by the mount helper's name it would be that.
+            command.arg0(file.with_file_name("ctrfs"));
             prepare(&mut command);
             command.spawn()
         };

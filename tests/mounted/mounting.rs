@@ -225,6 +225,15 @@ fn nobody_need_listen() {
 }
 
 #[test]
+fn the_helper_may_be_a_file_of_its_own() {
+    let (tree, scratch) = (unmounted(), Scratch::new());
+    let copy = scratch.path().join("mount.ctrfs");
+    fs::copy(CTRFS, &copy).unwrap();
+    succeed(Command::new(copy).arg(&tree.store).arg(&tree.at));
+    tree.make("web");
+}
+
+#[test]
 fn fake_checks_and_mounts_nothing() {
     let tree = unmounted();
     let output = succeed(helper(&tree.store, &tree.at).args(["-f", "-v", "-o", "ro,threads=2"]));
