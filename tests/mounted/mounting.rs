@@ -463,6 +463,20 @@ fn a_dead_mount_of_another_store_is_replaced_too() {
 }
 
 #[test]
+fn a_dead_mount_is_not_asked_for_its_store() {
+    let (tree, elsewhere) = (Mounted::new(), Scratch::new());
+    kill_both(&tree);
+    let check = || Command::new(CTRFS).arg("check").arg(&tree.store).output().unwrap();
+    // What is killed holds its lock a little longer than its mount.
+    wait_until("the store is checked", || check().status.success());
+    succeed(&mut helper(&tree.store, elsewhere.path()));
+    fs::create_dir(elsewhere.path().join("ctr/web")).unwrap();
+    assert_eq!(text(&check()), "ok: 1 containers, 0 pods, 0 images, 0 layers\n");
+    succeed(&mut umount(elsewhere.path()));
+    succeed(&mut umount(&tree.at));
+}
+
+#[test]
 fn a_mountpoint_is_a_directory() {
     let tree = unmounted();
     let scratch = Scratch::new();

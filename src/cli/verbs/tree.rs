@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::error::Error;
 use super::refusals;
 use crate::daemon::FS_TYPE;
+use crate::sys::mount::is_disconnected;
 use crate::sys::mountinfo::{self, Mount};
 
 /// The option that names the tree.
@@ -74,10 +75,10 @@ impl Tree {
         Ok(mount.filter(is_tree).map(|_| Tree { root: directory.to_owned() }))
     }
 
-    /// Finds the tree of a store, named by its canonical path, if it is mounted.
+    /// Finds the tree of a store, named by its canonical path, if it is mounted and not dead.
     pub(crate) fn of_store(store: &Path) -> Result<Option<Tree>, Error> {
         let mounts = mountinfo::read().map_err(Error::Mounts)?;
-        Ok(of_source(&mounts, store).map(|root| Tree { root }))
+        Ok(of_source(&mounts, store, is_disconnected).map(|root| Tree { root }))
     }
 
     /// Where the tree is mounted.
@@ -185,8 +186,9 @@ fn is_tree(mount: &Mount) -> bool {
     mount.fs_type == FS_TYPE && mount.root == Path::new("/")
 }
 
-fn of_source(mounts: &[Mount], store: &Path) -> Option<PathBuf> {
-    mounts.iter().find(|mount| is_tree(mount) && mount.source == store).map(|mount| mount.mount_point.clone())
+fn of_source(mounts: &[Mount], store: &Path, is_dead: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let found = mounts.iter().filter(|mount| is_tree(mount) && mount.source == store);
+    found.map(|mount| mount.mount_point.clone()).find(|root| !is_dead(root))
 }
 
 #[cfg(test)]
@@ -235,9 +237,14 @@ mod tests {
 
     #[test]
     fn a_store_is_found_by_its_source() {
-        let mounts = [mount("/a", "ext4", "/s"), mount("/b", FS_TYPE, "/s")];
-        assert_eq!(of_source(&mounts, Path::new("/s")), Some("/b".into()));
-        assert_eq!(of_source(&mounts, Path::new("/t")), None);
+        let mounts = [mount("/a", "ext4", "/s"), mount("/b", FS_TYPE, "/s"), mount("/c", FS_TYPE, "/s")];
+        let of_source = |store: &str, dead: &[&str]| {
+            super::of_source(&mounts, Path::new(store), |root| dead.iter().any(|dead| root == Path::new(dead)))
+        };
+        assert_eq!(of_source("/s", &[]), Some("/b".into()));
+        assert_eq!(of_source("/s", &["/b"]), Some("/c".into()));
+        assert_eq!(of_source("/s", &["/b", "/c"]), None);
+        assert_eq!(of_source("/t", &[]), None);
     }
 
     #[test]
