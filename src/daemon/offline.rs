@@ -107,20 +107,19 @@ pub fn gc(dir: &Path, dry_run: bool) -> Result<Vec<String>, OfflineError> {
 }
 
 /// Removes all containers and pods of a store, and its images if they are to go, too; then what belongs to
-/// nothing any more. Returns the IDs.
+/// nothing any more. The IDs go to `removed` even when the latter fails.
 ///
 /// # Errors
 /// As [`gc`]; a container runs.
-pub fn wipe(dir: &Path, images: bool) -> Result<Vec<Id>, OfflineError> {
+pub fn wipe(dir: &Path, images: bool, removed: &mut Vec<Id>) -> Result<(), OfflineError> {
     let (_lock, engine) = unmounted(dir)?;
     let origin = Origin { unique: 0, resent: false };
     let done = engine.carry_out(origin, vec![Order::Wipe { images }]);
     let done = done.map_err(|error| OfflineError::Read(dir.to_owned(), error))?;
-    collect(dir, &engine)?;
-    match done.answer {
-        Answer::Removed(removed) => Ok(removed.into_iter().flatten().map(Id::from_bytes).collect()),
-        _ => Ok(vec![]),
+    if let Answer::Removed(ids) = done.answer {
+        removed.extend(ids.into_iter().flatten().map(Id::from_bytes));
     }
+    collect(dir, &engine).map(drop)
 }
 
 fn is_store(dir: &Path) -> Result<(), OfflineError> {

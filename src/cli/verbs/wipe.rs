@@ -33,19 +33,20 @@ impl Wipe {
             confirm(&format!("Remove all containers{images} of {}? [y/N] ", found.path().display()))?;
         }
         let mut removed = String::new();
-        match found {
+        let wiped = match found {
             Where::Tree(tree) => {
                 let order = json!({"verb": "wipe", "images": self.images}).to_string() + "\n";
-                tree.ask("control", "wipe", order.as_bytes(), &mut removed)?;
+                tree.ask("control", "wipe", order.as_bytes(), &mut removed)
             }
             Where::Store(dir) => {
-                for id in offline::wipe(&dir, self.images).map_err(Error::Store)? {
-                    removed += &format!("{id} ");
-                }
+                let mut ids = Vec::new();
+                let wiped = offline::wipe(&dir, self.images, &mut ids).map_err(Error::Store);
+                ids.iter().for_each(|id| removed += &format!("{id} "));
+                wiped
             }
-        }
+        };
         print(&removed.split_whitespace().map(|id| format!("{id}\n")).collect::<String>())?;
-        Ok(ExitCode::SUCCESS)
+        wiped.map(|()| ExitCode::SUCCESS)
     }
 }
 

@@ -147,6 +147,23 @@ fn a_store_that_is_not_mounted_is_wiped_directly() {
     assert_eq!(tree.read("check"), "ok: 0 containers, 0 pods, 1 images, 2 layers\n");
 }
 
+#[test]
+fn what_is_removed_is_told_though_its_files_stay() {
+    let (tree, ids) = furnished();
+    tree.unmount();
+    let trash = tree.store.join("trash");
+    fs::remove_dir(&trash).unwrap();
+    fs::write(&trash, "").unwrap();
+    let output = wipe(&["--yes"], &tree.store);
+    assert_eq!(output.status.code(), Some(1));
+    let mut told: Vec<&str> = str::from_utf8(&output.stdout).unwrap().lines().collect();
+    told.sort();
+    assert_eq!(told, ids);
+    assert!(text(&output).ends_with("trash: Not a directory (os error 20)\n"), "{}", text(&output));
+    fs::remove_file(&trash).unwrap();
+    assert_eq!(removed(&wipe(&["--yes"], &tree.store)), [""; 0]);
+}
+
 /// A keeper that died leaves overlays behind, whose directories must not go from under them.
 #[test]
 fn what_is_still_mounted_keeps_an_unmounted_store_whole() {
