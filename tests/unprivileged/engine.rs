@@ -1,10 +1,11 @@
 //! `scripts/engine` as text and, as far as it goes without a tree, as a program.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::text;
+use crate::support::{Scratch, text};
 use crate::{repository, text_of};
 
 const SHELLS: [&[&str]; 3] = [&["bash"], &["dash"], &["busybox", "sh"]];
@@ -43,6 +44,20 @@ fn every_shell_reads_it_and_it_says_what_it_takes() {
         let output = shell(name).arg(repository("scripts/engine")).arg("ps").env("CTRFS_AT", &at).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(String::from_utf8_lossy(&output.stderr), format!("engine: no tree at {}\n", at.display()));
+    }
+}
+
+#[test]
+fn it_says_what_it_takes_wherever_it_is() {
+    let tree = Scratch::new();
+    fs::create_dir(tree.path().join("create")).unwrap();
+    fs::write(tree.path().join("create/ctr"), "").unwrap();
+    for name in SHELLS {
+        let mut command = shell(name);
+        command.arg("engine").current_dir(repository("scripts")).env("CTRFS_AT", tree.path()).env("RUNTIME", "true");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name:?}: {}", text(&output));
+        assert!(text(&output).starts_with("engine run [-d] NAME IMAGE"), "{name:?}: {}", text(&output));
     }
 }
 
