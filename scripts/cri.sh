@@ -21,6 +21,7 @@ of="\"podName\":\"$name\",\"podID\":\"$pod\",\"imageName\":\"$image\""
 create sandbox "{$of,\"containerName\":\"k8s_POD_shop_default_$uid\",\"metadataName\":\"shop\",\"uid\":\"$uid\",
     \"namespace\":\"default\"}" >/dev/null
 trap remove_all EXIT
+trap 'exit 130' INT TERM HUP
 # CreateContainer
 web=$(create ctr "{$of,\"containerName\":\"k8s_web_shop_$uid\",\"metadataName\":\"web\",\"attempt\":1}")
 log=$(create ctr "{$of,\"containerName\":\"k8s_log_shop_$uid\",\"metadataName\":\"log\",\"netNsCtr\":\"$pod\"}")

@@ -15,6 +15,7 @@ refused() { die "$1: $(tail -n 1 refusals | sed 's/.*"reason":"\(.*\)"}$/\1/')";
 id=$(exec 3<>create/ctr && echo "{\"name\":\"$name\",\"image\":\"$image\"}" 2>/dev/null >&3 && read -r id <&3 &&
     echo "$id") || refused create
 trap 'echo 0 >"ctr/$id/mounted" && rmdir "ctr/$id"' EXIT
+trap 'exit 130' INT TERM HUP
 [ "$(cat "layer/$id/name")" = "$name-layer" ] || die "the layer is not called after its container"
 # AddNames, SetMetadata, Metadata
 echo "$name-alias" >>"ctr/$id/names" || refused names
