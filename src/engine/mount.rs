@@ -69,6 +69,8 @@ pub struct Shown {
 
 /// What a container is to have when it is mounted.
 struct Wanted {
+    /// Whether its rootfs is not mounted yet.
+    fresh: bool,
     config: Map<String, Value>,
     shm: Option<Shm>,
     /// The small files that are to be written.
@@ -354,15 +356,14 @@ impl Engine {
         let lacks = |file: &hosts::File| file.is_made(&config) && (fresh || !run.join(file.name).exists());
         let lacking = [RESOLV_CONF, HOSTS, HOSTNAME].into_iter().filter(lacks);
         let files = lacking.map(|file| Ok((file.name, content(file, &config)?))).collect::<Result<_>>()?;
-        Ok(Wanted { config, shm, files })
+        Ok(Wanted { fresh, config, shm, files })
     }
 
     /// Makes all that a container is to have, and says `checked` once no rule is left that may refuse it.
     /// Should it fail, nothing is left, unless the rootfs was there before.
     fn make_mounts(&self, view: &View, head: &CtrHead, wanted: Wanted, checked: &mut dyn FnMut()) -> Result<()> {
         let (outside, id) = (self.outside()?, head.id());
-        let fresh = !self.is_mounted(id, Part::Rootfs);
-        let Wanted { config, shm, files } = wanted;
+        let Wanted { fresh, config, shm, files } = wanted;
         let parts = if shm.is_some() { &[Part::Rootfs, Part::Shm][..] } else { &[Part::Rootfs] };
         let shared = Arc::clone(outside);
         let rest = self.meanwhile(move || make_rest(&shared, id, shm.as_ref(), &files, fresh));
